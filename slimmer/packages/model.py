@@ -1,0 +1,51 @@
+"""Packages of any system, and the index from paths to them."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class PackageType(enum.StrEnum):
+    """The purl type of a package system."""
+
+    DEB = "deb"
+    APK = "apk"
+    RPM = "rpm"
+    PYPI = "pypi"
+    NPM = "npm"
+    GEM = "gem"
+    GOLANG = "golang"
+    MAVEN = "maven"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """One installed package. `location` tells two copies of one npm or pypi package apart ("" for OS packages)."""
+
+    type: PackageType
+    name: str
+    version: str
+    architecture: str = ""
+    source: str = ""  # source package's name, where it differs
+    source_version: str = ""
+    license: str = ""  # SPDX expression or the text that the metadata gives
+    location: str = ""  # canonical path of the metadata directory
+
+
+class PackageIndex(Protocol):
+    """Built once for a root. All paths are canonical: dpkg's `/bin/sh` is found as `/usr/bin/sh` after the usr-merge."""
+
+    def owner(self, path: str) -> Package | None:
+        """The package that holds a path: the innermost (a wheel's file that a deb also lists is the deb's)."""
+
+    def owners(self, path: str) -> Sequence[Package]:
+        """All packages that hold it: directories are shared."""
+
+    def files(self, package: Package) -> Sequence[str]:
+        """Canonical paths that a package holds, directories included, sorted as bytes."""
+
+    def packages(self) -> Sequence[Package]:
+        """Every installed package, sorted."""

@@ -1,0 +1,105 @@
+"""A root that is a directory on disk, read as it is; nothing is ever written to it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+from slimmer.errors import SlimmerError
+from slimmer.root.model import Entry, FileType, Root
+
+TYPES = {
+    stat.S_IFREG: FileType.FILE,
+    stat.S_IFDIR: FileType.DIRECTORY,
+    stat.S_IFLNK: FileType.SYMLINK,
+    stat.S_IFIFO: FileType.FIFO,
+    stat.S_IFCHR: FileType.CHAR,
+    stat.S_IFBLK: FileType.BLOCK,
+    stat.S_IFSOCK: FileType.SOCKET,
+}
+
+
+def entry_of(path: str, status: os.stat_result, target: str = "") -> Entry:
+    """An Entry from what lstat said."""
+    kind = TYPES[stat.S_IFMT(status.st_mode)]
+    return Entry(
+        path=path,
+        type=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size if kind is FileType.FILE else 0,
+        mtime_ns=status.st_mtime_ns,
+        target=target,
+        device=status.st_rdev if kind in (FileType.CHAR, FileType.BLOCK) else 0,
+        identity=(status.st_dev, status.st_ino),
+        links=1 if kind is FileType.DIRECTORY else status.st_nlink,
+    )
+
+
+class DirectoryRoot(Root):
+    """`directory` is a real path on disk. Entries are cached: the root does not change while it is analysed."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = os.path.realpath(directory)
+        self._prefix = "" if self._directory == "/" else self._directory
+        self._entries: dict[str, Entry | None] = {}
+
+    @property
+    def name(self) -> str:
+        return self._directory
+
+    def location(self, path: str) -> str:
+        """Where a canonical path is on disk."""
+        return self._prefix + path
+
+    def entry(self, path: str) -> Entry | None:
+        try:
+            return self._entries[path]
+        except KeyError:
+            found = self._entries[path] = self._look(path)
+            return found
+
+    def _look(self, path: str) -> Entry | None:
+        if path != "/":
+            parent = self.entry(path[: path.rindex("/")] or "/")
+            if parent is None or parent.type is not FileType.DIRECTORY:
+                return None
+        location = self.location(path)
+        try:
+            status = os.lstat(location)
+            target = os.readlink(location) if stat.S_ISLNK(status.st_mode) else ""
+        except (OSError, ValueError):
+            return None
+        return entry_of(path, status, target)
+
+    def children(self, path: str) -> Sequence[str]:
+        found = self.entry(path)
+        if found is None or found.type is not FileType.DIRECTORY:
+            return ()
+        try:
+            return sorted(os.listdir(self.location(path)), key=os.fsencode)
+        except OSError:
+            return ()
+
+    def open(self, path: str) -> BinaryIO:
+        found = self.entry(path)
+        if found is None or found.type is not FileType.FILE:
+            raise SlimmerError(f"{self.name}: no regular file at {path}")
+        try:
+            return open(os.open(self.location(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        except OSError as error:
+            raise SlimmerError(
+                f"cannot read {self.location(path)}: {error.strerror}",
+                "make it readable for this user, run as root, or leave it out with --exclude",
+            ) from error
+
+    def xattrs(self, path: str) -> Mapping[str, bytes]:
+        location = self.location(path)
+        try:
+            names = os.listxattr(location, follow_symlinks=False)
+            return {name: os.getxattr(location, name, follow_symlinks=False) for name in names}
+        except OSError:
+            return {}

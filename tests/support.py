@@ -31,7 +31,10 @@ def root_of(*packages: str, **options: Any) -> Path:
 
 
 def plant(top: Path, tree: Mapping[str, str | bytes | None]) -> Path:
-    """Make a tree from data: text or bytes is a file, "-> target" a link, None a directory; "#755 " before a text is its mode."""
+    """Make a tree from data.
+
+    Text or bytes is a file, "-> target" a link, None a directory; "#755 " before a text is its mode.
+    """
     for path, content in tree.items():
         place = top / path.lstrip("/")
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,178 @@
+"""The worklist: needs in, kept paths with reasons out, level by level, until nothing changes.
+
+The levels are grown one on top of the other in a single run, each with the rules of
+the levels below still active, so that what every level would weigh is known at
+once and no path of a lower level owes its place to a rule of a higher one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from slimmer.closure.model import Application, Level, Need, Reason, Rule, Unsure, View
+from slimmer.packages.model import PackageIndex
+from slimmer.root.model import Entry, FileType, Root, sort_key
+from tracer.recording import Recording
+
+MAX_REASONS = 24  # of one path; /usr has as many reasons as there are files below it, and nobody reads them all
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One path of the closure: the lowest level that holds it, and why."""
+
+    level: Level
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """All paths of all levels that were grown, sorted as bytes."""
+
+    paths: Mapping[str, Kept]
+    unsure: tuple[Unsure, ...]
+
+    def at(self, level: Level) -> Iterator[str]:
+        """The paths of a level and those below it."""
+        return (path for path, kept in self.paths.items() if kept.level <= level)
+
+
+def grow(
+    root: Root,
+    recording: Recording,
+    packages: PackageIndex,
+    application: Application,
+    rules: Sequence[Rule],
+    *,
+    highest: Level = Level.PACKAGES,
+    never: Callable[[str], str] = lambda path: "",
+) -> Closure:
+    """Grow the closure of a recording. `never` names paths that must not enter, with its reason."""
+    return _Worklist(root, recording, packages, application, rules, never).grow(highest)
+
+
+class _Worklist:
+    def __init__(
+        self,
+        root: Root,
+        recording: Recording,
+        packages: PackageIndex,
+        application: Application,
+        rules: Sequence[Rule],
+        never: Callable[[str], str],
+    ) -> None:
+        self._root = root
+        self._rules = rules
+        self._never = never
+        self._level = Level.RECORDED
+        self._reasons: dict[str, list[Reason]] = {}
+        self._levels: dict[str, Level] = {}
+        self._queue: deque[Entry] = deque()
+        self._trees: set[str] = set()
+        self._unsure: dict[Unsure, None] = {}
+        self._view = View(
+            root=root,
+            recording=recording,
+            packages=packages,
+            application=application,
+            kept=self._reasons,
+            unsure=lambda doubt: self._unsure.setdefault(doubt),
+        )
+
+    def grow(self, highest: Level) -> Closure:
+        for level in Level:
+            if level <= highest:
+                self._reach(level)
+        order = sorted(self._reasons, key=sort_key)
+        kept = {path: Kept(self._levels[path], tuple(self._reasons[path])) for path in order}
+        return Closure(kept, tuple(sorted(self._unsure, key=lambda doubt: (-doubt.weight, doubt.kind, doubt.path))))
+
+    def _reach(self, level: Level) -> None:
+        self._level = level
+        active = [rule for rule in self._rules if rule.level <= level]
+        fresh = [rule for rule in active if rule.level == level]
+        known = list(self._reasons)
+        for rule in fresh:
+            self._take(rule.begin(self._view))
+        for path in known:
+            entry = self._root.entry(path)
+            if entry is not None:
+                for rule in fresh:
+                    self._take(rule.visit(entry, self._view))
+        while True:
+            self._drain(active)
+            before = len(self._reasons)
+            for rule in active:
+                self._take(rule.settle(self._view))
+            if len(self._reasons) == before:
+                break
+
+    def _drain(self, active: Sequence[Rule]) -> None:
+        while self._queue:
+            entry = self._queue.popleft()
+            for rule in active:
+                self._take(rule.visit(entry, self._view))
+
+    def _take(self, needs: Iterable[Need]) -> None:
+        for need in needs:
+            self._need(need)
+
+    def _need(self, need: Need) -> None:
+        if "/.." in need.path:
+            self._passed(need)
+        found = self._root.resolve(need.path, follow=need.follow)
+        if found.entry is None:
+            # A link that leads nowhere is an answer too; other things that are missing are missing here as there.
+            found = self._root.resolve(need.path, follow=False)
+            if found.entry is None or found.entry.type is not FileType.SYMLINK:
+                return
+        link_reason = Reason("link", f"link on the way to {found.path}", found.path)
+        for link in found.links:
+            self._keep(link, link_reason if link != found.path else need.reason)
+        self._keep(found.path, need.reason)
+        if need.tree and found.entry.type is FileType.DIRECTORY and found.path not in self._trees:
+            self._trees.add(found.path)
+            below = Reason(need.reason.rule, need.reason.text, need.reason.needed_by or found.path)
+            for entry in self._root.walk(found.path):
+                self._keep(entry.path, below, entry)
+
+    def _passed(self, need: Need) -> None:
+        """The kernel walks through what stands before a `..`, so it must be there."""
+        parts = need.path.split("/")
+        for at, part in enumerate(parts):
+            if part == ".." and at > 1:
+                prefix = "/".join(parts[:at])
+                self._need(Need(prefix, Reason("link", f"passed on the way of {need.path}", need.reason.needed_by)))
+
+    def _keep(self, path: str, reason: Reason, entry: Entry | None = None) -> None:
+        reasons = self._reasons.get(path)
+        if reasons is not None:
+            if len(reasons) < MAX_REASONS and reason not in reasons:
+                reasons.append(reason)
+            return
+        if self._never(path):
+            return
+        entry = entry or self._root.entry(path)
+        if entry is None:
+            return
+        self._parents(path)
+        self._reasons[path] = [reason]
+        self._levels[path] = self._level
+        self._queue.append(entry)
+
+    def _parents(self, path: str) -> None:
+        missing = []
+        parent = path
+        while parent != "/":
+            parent = parent[: parent.rindex("/")] or "/"
+            if parent in self._reasons:
+                break
+            missing.append(parent)
+        for each in reversed(missing):
+            entry = self._root.entry(each)
+            if entry is not None:
+                self._reasons[each] = [Reason("directory", f"holds {path}", path)]
+                self._levels[each] = self._level
+                self._queue.append(entry)

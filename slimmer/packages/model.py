@@ -39,13 +39,37 @@ class PackageIndex(Protocol):
     """Built once for a root. All paths are canonical: dpkg's `/bin/sh` is found as `/usr/bin/sh` after the usr-merge."""
 
     def owner(self, path: str) -> Package | None:
-        """The package that holds a path: the innermost (a wheel's file that a deb also lists is the deb's)."""
+        """The package that holds a path: the innermost (a wheel's file that a deb also lists is the deb's).
+
+        A directory that several packages share has no owner.
+        """
 
     def owners(self, path: str) -> Sequence[Package]:
-        """All packages that hold it: directories are shared."""
+        """All packages that hold it, the owner first: directories are shared, a deb may hold a wheel's files."""
 
     def files(self, package: Package) -> Sequence[str]:
         """Canonical paths that a package holds, directories included, sorted as bytes."""
 
     def packages(self) -> Sequence[Package]:
         """Every installed package, sorted."""
+
+    def conffiles(self, package: Package) -> Sequence[str]:
+        """Canonical paths that the package marks as configuration, sorted as bytes."""
+
+    def depends(self, package: Package) -> Sequence[str]:
+        """Names of what it depends on, as its own metadata spells them; alternatives each, sorted."""
+
+    def essential(self, package: Package) -> bool:
+        """Whether the package system itself calls it essential (dpkg's Essential: yes)."""
+
+    def priority(self, package: Package) -> str:
+        """dpkg's priority ("required", "important", "standard", "optional"), else ""."""
+
+    def license(self, package: Package) -> str:
+        """What its metadata or its copyright file says, "" when neither does; reads files, so ask only when needed."""
+
+    def copyright_files(self, package: Package) -> Sequence[str]:
+        """Canonical paths of its copyright and licence texts that exist in the root, sorted as bytes."""
+
+    def metadata_files(self, package: Package) -> Sequence[str]:
+        """Canonical paths of the files by which scanners know it (METADATA, package.json); none for OS packages."""

@@ -1,4 +1,5 @@
-"""Who owns a path, and what a package holds: dpkg, apk, rpm, pypi, npm, gem and more.
+"""Packages of a fat root: who owns a path, what a package holds, and the databases that scanners read.
 
-`model` is what everyone sees. Reads a Root, nothing else; imports only `root` and `errors`.
+`index.index(root)` is the way in; one module for each package system, `model` is what travels.
+May import `slimmer.root`; closure, report and image import it.
 """

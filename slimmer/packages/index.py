@@ -1,0 +1,191 @@
+"""The one index from paths to packages of every kind, built once for a root and lazily where it can be.
+
+The operating system's database is read at once, in one pass. A language
+package is found when a path near it is asked for: its directories are looked at
+once each, and never more than asked, until `packages()` wants them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from slimmer.packages import apk, dpkg, gem, npm, pypi
+from slimmer.packages.database import Database, Installed
+from slimmer.packages.model import Package, PackageType
+from slimmer.packages.places import Places
+from slimmer.packages.territory import Territory, is_directory, text_of
+from slimmer.root.model import Root, sort_key
+
+CLAIMS = (pypi.claim, npm.claim, gem.claim)
+DATABASES = (dpkg.load, apk.load)
+
+_LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
+_COMMON = re.compile(r"/usr/share/common-licenses/([A-Za-z]+(?:-[0-9][0-9.]*[0-9]|-[0-9])?)")
+
+
+def index(root: Root) -> Index:
+    """The index of a root."""
+    return Index(root)
+
+
+class Index:
+    """A PackageIndex."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.places = Places(root)
+        self.databases: tuple[Database, ...] = tuple(
+            found for load in DATABASES if (found := load(root, self.places)) is not None
+        )
+        self._claims: dict[str, tuple[Territory, ...]] = {}
+        self._territories: dict[tuple[str, type], Territory] = {}
+        self._of: dict[Package, Territory] = {}
+        self._complete = False
+
+    def owner(self, path: str) -> Package | None:
+        for database in self.databases:
+            found = database.owners(path)
+            if found:
+                return found[0] if len(found) == 1 or not self.places.is_directory_name(path) else None
+        claimed = self._claimed(path)
+        return claimed[0] if claimed else None
+
+    def owners(self, path: str) -> Sequence[Package]:
+        found: list[Package] = []
+        for database in self.databases:
+            found += database.owners(path)
+        return [*found, *self._claimed(path)]
+
+    def installed(self, package: Package) -> Installed | None:
+        """The operating system's own record of a package; None for a language's package."""
+        for database in self.databases:
+            found = database.by_package.get(package)
+            if found is not None:
+                return found
+        return None
+
+    def files(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        if record is not None:
+            return sorted(set(record.paths), key=sort_key)
+        territory = self._territory(package)
+        return territory.files(package) if territory else ()
+
+    def packages(self) -> Sequence[Package]:
+        self._discover()
+        system = [each.package for database in self.databases for each in database.installed]
+        return sorted([*system, *self._of])
+
+    def conffiles(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        return record.conffiles if record else ()
+
+    def depends(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        if record is not None:
+            return record.depends
+        territory = self._territory(package)
+        return territory.depends(package) if territory else ()
+
+    def essential(self, package: Package) -> bool:
+        record = self.installed(package)
+        return record.essential if record else False
+
+    def priority(self, package: Package) -> str:
+        record = self.installed(package)
+        return record.priority if record else ""
+
+    def license(self, package: Package) -> str:
+        if package.license or package.type is not PackageType.DEB:
+            return package.license
+        return _debian_license("".join(text_of(self.root, path) for path in self.copyright_files(package)[:1]))
+
+    def copyright_files(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        if record is None:
+            territory = self._territory(package)
+            return territory.copyright_files(package) if territory else ()
+        found = {path for path in record.paths if _is_copyright(path) and self.root.entry(path) is not None}
+        if package.type is PackageType.DEB:  # /usr/share/doc/NAME may be a link to another package's directory
+            place = self.root.resolve(f"/usr/share/doc/{package.name}/copyright", follow=False)
+            if place.entry is not None:
+                found.add(place.path)
+        return sorted(found, key=sort_key)
+
+    def metadata_files(self, package: Package) -> Sequence[str]:
+        territory = None if self.installed(package) else self._territory(package)
+        return territory.metadata_files(package) if territory else ()
+
+    def _claimed(self, path: str) -> list[Package]:
+        parent = path.rpartition("/")[0]
+        territories = self._claims_of(
+            path if self.places.is_directory_name(path) or is_directory(self.root, path) else parent
+        )
+        found: list[Package] = []
+        for territory in reversed(territories):  # the innermost first
+            found += [each for each in territory.owners(path) if each not in found]
+        return found
+
+    def _claims_of(self, directory: str) -> tuple[Territory, ...]:
+        if directory == "/":
+            directory = ""
+        known = self._claims.get(directory)
+        if known is not None:
+            return known
+        outer = self._claims_of(directory.rpartition("/")[0]) if directory else ()
+        names = self.root.children(directory or "/")
+        own: list[Territory] = []
+        for claim in CLAIMS:
+            for territory in claim(self.root, self.places, directory, names):
+                key = (territory.home, type(territory))
+                if key not in self._territories:
+                    self._territories[key] = territory
+                    self._of.update((package, territory) for package in territory.packages())
+                territory = self._territories[key]
+                if territory not in outer and territory not in own:
+                    own.append(territory)
+        hidden = {type(territory) for territory in own if territory.exclusive}
+        claims = (*(each for each in outer if type(each) not in hidden), *own) if own else outer
+        self._claims[directory] = claims
+        return claims
+
+    def _territory(self, package: Package) -> Territory | None:
+        found = self._of.get(package)
+        if found is None and not self._complete:
+            self._discover()
+            found = self._of.get(package)
+        return found
+
+    def _discover(self) -> None:
+        if self._complete:
+            return
+        for directory in self._directories(""):
+            self._claims_of(directory)
+        self._complete = True
+
+    def _directories(self, top: str) -> Iterator[str]:
+        pending = [top]
+        while pending:
+            directory = pending.pop()
+            yield directory
+            for name in reversed(self.root.children(directory or "/")):
+                path = f"{directory}/{name}"
+                if is_directory(self.root, path) and path not in ("/proc", "/sys", "/dev"):
+                    pending.append(path)
+
+
+def _is_copyright(path: str) -> bool:
+    return path.startswith(("/usr/share/doc/", "/usr/share/licenses/")) and (
+        path.endswith("/copyright") or path.startswith("/usr/share/licenses/")
+    )
+
+
+def _debian_license(text: str) -> str:
+    """The licences that a copyright file names: of a machine-readable one its License fields, else the common ones."""
+    head = text[:200].lower()
+    if "format:" in head and "copyright-format" in head:
+        names = {line.strip() for line in _LICENSE.findall(text)}
+    else:
+        names = set(_COMMON.findall(text))
+    return " AND ".join(sorted(names))

@@ -47,6 +47,10 @@ class Channel(Protocol):
     def close(self) -> None:
         """For the sides that do not start commands."""
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Every file descriptor that `arm` needs: a forked side closes all others."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
@@ -60,10 +64,15 @@ class ServiceOptions:
     with the path (inside the root, parents resolved, last link not) that is about to be
     created, written, truncated, renamed, removed or have its metadata changed. Only the
     stop-based recorders call it. It must not raise.
+
+    `pretend` is for an ordinary user's namespace that maps one id: there these calls
+    would fail. They must be recorded and answered by the service itself, because an
+    ERRNO answer of another seccomp filter would outrank the notification.
     """
 
     choice: Choice = Choice.AUTO
     before_change: Callable[[str], None] | None = None
+    pretend: bool = False  # answer chown, lchown, fchownat, and mknod(at) of devices, with success and do nothing
 
 
 class Service(Protocol):

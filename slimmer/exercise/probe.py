@@ -1,0 +1,163 @@
+"""One probe: sent over a socket of the sandbox's network, judged by what the recipe expects.
+
+Every host name means the sandbox's loopback: the application has no other network,
+and a name such as `app.local` still reaches it in the Host header.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from slimmer.errors import UsageProblem
+from slimmer.exercise.model import BODY_LIMIT, Answer
+from slimmer.recipe import Probe
+
+MakeSocket = Callable[[int, int], socket.socket]
+
+TIMEOUT = 30.0  # seconds for one answer
+PORTS = {"http": 80, "https": 443}
+
+
+class NoAnswer(Exception):
+    """Nobody listens there, or the connection broke before an answer came: worth another try while starting."""
+
+
+def connect(make: MakeSocket, host: str, port: int, timeout: float = TIMEOUT, *, shared: bool = False) -> socket.socket:
+    """A connection to the application. Raises NoAnswer.
+
+    With `shared` (the host's network) the name is the host's to resolve; otherwise it is loopback, v4 then v6.
+    """
+    targets: list[tuple[int, str]] = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    if ":" in host:
+        targets = [(socket.AF_INET6, host)]
+    elif (shared and host not in ("localhost", "0.0.0.0")) or re.fullmatch(r"127\.\d+\.\d+\.\d+", host):
+        targets = [(socket.AF_INET, host)]
+    problem = ""
+    for family, address in targets:
+        try:
+            stream = make(family, socket.SOCK_STREAM)
+        except OSError as error:
+            problem = problem or str(error)
+            continue
+        try:
+            stream.settimeout(timeout)
+            stream.connect((address, port))
+        except OSError as error:
+            stream.close()
+            problem = problem or f"{error.strerror or error}"
+            continue
+        return stream
+    raise NoAnswer(f"no connection to port {port}: {problem}")
+
+
+def send(probe: Probe, make: MakeSocket, *, shared: bool = False, timeout: float = TIMEOUT) -> Answer:
+    """Send a probe and judge the answer. Raises NoAnswer when there is none."""
+    parts = urlsplit(probe.url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise UsageProblem(f"{probe.url}: {error}") from error
+    name = f"{probe.method} {probe.url}"
+    try:
+        if parts.scheme in ("tcp", "unix"):
+            return _stream(probe, parts, port, make, timeout, shared)
+        status, kind, body = _http(probe, parts, port or PORTS[parts.scheme], make, timeout, shared)
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(f"{type(error).__name__}: {error}") from error
+    return Answer(name, status, body, kind, judge(probe, status, body))
+
+
+def _http(
+    probe: Probe, parts: SplitResult, port: int, make: MakeSocket, timeout: float, shared: bool
+) -> tuple[int, str, bytes]:
+    host = parts.hostname or "127.0.0.1"
+    stream = connect(make, host, port, timeout, shared=shared)
+    try:
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE  # the application's own, mostly self-signed
+            stream = context.wrap_socket(stream, server_hostname=host)
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        connection.sock = stream
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": "slim", "Accept": "*/*", **probe.headers}
+        connection.request(probe.method, target, probe.body.encode() or None, headers)
+        response = connection.getresponse()
+        body = response.read(BODY_LIMIT)
+        return response.status, response.headers.get("Content-Type", ""), body
+    finally:
+        stream.close()
+
+
+def _stream(
+    probe: Probe, parts: SplitResult, port: int | None, make: MakeSocket, timeout: float, shared: bool
+) -> Answer:
+    if parts.scheme == "unix":
+        raise UsageProblem(
+            f"{probe.url}: a unix socket is inside the sandbox", "probe it with --exec and a client there"
+        )
+    if port is None:
+        raise UsageProblem(f"{probe.url}: a port is missing", "write tcp://127.0.0.1:6379")
+    with connect(make, parts.hostname or "127.0.0.1", port, timeout, shared=shared) as stream:
+        if probe.body:
+            stream.sendall(probe.body.encode().decode("unicode_escape").encode("latin-1"))
+        got = b""
+        stream.settimeout(2.0 if not probe.pattern else timeout)
+        try:
+            while len(got) < BODY_LIMIT and (chunk := stream.recv(65536)):
+                got += chunk
+                if probe.pattern and re.search(probe.pattern.encode(), got, re.DOTALL):
+                    break
+                if not probe.pattern:
+                    stream.settimeout(0.3)
+        except TimeoutError:
+            pass
+    problem = "" if re.search(probe.pattern.encode(), got, re.DOTALL) else f"no {probe.pattern!r} in {show(got)}"
+    return Answer(probe.url, None, got, "", problem)
+
+
+def judge(probe: Probe, status: int, body: bytes) -> str:
+    """Why an answer is not what the probe expects; empty when it is."""
+    if probe.status is not None and status != probe.status:
+        return f"status {status}, not {probe.status}: {show(body)}"
+    if probe.status is None and status >= 400:
+        return f"status {status}: {show(body)}"
+    if probe.pattern and not re.search(probe.pattern.encode(), body, re.DOTALL):
+        return f"no {probe.pattern!r} in {show(body)}"
+    if probe.json:
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            return f"the body is not JSON: {show(body)}"
+        for pointer, value in probe.json.items():
+            found, there = _point(document, pointer)
+            if not there or found != value:
+                return f"{pointer} is {found!r:.60}, not {value!r:.60}" if there else f"nothing at {pointer}"
+    return ""
+
+
+def _point(document: Any, pointer: str) -> tuple[Any, bool]:
+    """RFC 6901."""
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, Mapping) and key in document:
+            document = document[key]
+        elif isinstance(document, list) and key.isdigit() and int(key) < len(document):
+            document = document[int(key)]
+        else:
+            return None, False
+    return document, True
+
+
+def show(body: bytes, lines: int = 3) -> str:
+    """The first lines of a body, for a message."""
+    text = body[:600].decode("utf-8", "replace").strip().splitlines()[:lines]
+    return " / ".join(line.strip()[:160] for line in text if line.strip()) or "(empty body)"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.root.model import Entry, FileType, Root
+from slimmer.root.model import Entry, FileType, Root, sort_key
 
 TYPES = {
     stat.S_IFREG: FileType.FILE,
@@ -19,6 +19,10 @@ TYPES = {
     stat.S_IFBLK: FileType.BLOCK,
     stat.S_IFSOCK: FileType.SOCKET,
 }
+
+
+def _first(step: tuple[bytes, Entry, bool]) -> bytes:
+    return step[0]
 
 
 def entry_of(path: str, status: os.stat_result, target: str = "") -> Entry:
@@ -40,12 +44,23 @@ def entry_of(path: str, status: os.stat_result, target: str = "") -> Entry:
 
 
 class DirectoryRoot(Root):
-    """`directory` is a real path on disk. Entries are cached: the root does not change while it is analysed."""
+    """`directory` is a real path on disk. Entries are cached: the root does not change while it is analysed.
 
-    def __init__(self, directory: str) -> None:
+    `closed` are canonical paths of directories whose content is not part of the root:
+    a live root's /proc, other pseudo filesystems, what slimmer itself writes.
+    """
+
+    def __init__(self, directory: str, closed: frozenset[str] = frozenset()) -> None:
         self._directory = os.path.realpath(directory)
         self._prefix = "" if self._directory == "/" else self._directory
         self._entries: dict[str, Entry | None] = {}
+        self._closed = closed
+        self._unreadable: dict[str, None] = {}
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Directories met so far that could not be listed."""
+        return tuple(self._unreadable)
 
     @property
     def name(self) -> str:
@@ -65,7 +80,7 @@ class DirectoryRoot(Root):
     def _look(self, path: str) -> Entry | None:
         if path != "/":
             parent = self.entry(path[: path.rindex("/")] or "/")
-            if parent is None or parent.type is not FileType.DIRECTORY:
+            if parent is None or parent.type is not FileType.DIRECTORY or parent.path in self._closed:
                 return None
         location = self.location(path)
         try:
@@ -77,12 +92,42 @@ class DirectoryRoot(Root):
 
     def children(self, path: str) -> Sequence[str]:
         found = self.entry(path)
-        if found is None or found.type is not FileType.DIRECTORY:
+        if found is None or found.type is not FileType.DIRECTORY or path in self._closed:
             return ()
         try:
             return sorted(os.listdir(self.location(path)), key=os.fsencode)
         except OSError:
+            self._unreadable[path] = None
             return ()
+
+    def _below(self, top: str) -> Iterator[Entry]:
+        """As the base does it, but by scandir and without filling the cache: memory stays flat."""
+        if top in self._closed:
+            return
+        prefix = "/" if top == "/" else f"{top}/"
+        steps: list[tuple[bytes, Entry, bool]] = []
+        try:
+            with os.scandir(self.location(top)) as found:
+                for each in found:
+                    try:
+                        status = each.stat(follow_symlinks=False)
+                        target = os.readlink(each.path) if stat.S_ISLNK(status.st_mode) else ""
+                    except OSError:
+                        continue  # gone since: a live root moves
+                    entry = entry_of(prefix + each.name, status, target)
+                    raw = sort_key(each.name)
+                    steps.append((raw, entry, False))
+                    if entry.type is FileType.DIRECTORY:
+                        steps.append((raw + b"/", entry, True))
+        except OSError:
+            self._unreadable[top] = None
+            return
+        steps.sort(key=_first)
+        for _, entry, descend in steps:
+            if descend:
+                yield from self._below(entry.path)
+            else:
+                yield entry
 
     def open(self, path: str) -> BinaryIO:
         found = self.entry(path)

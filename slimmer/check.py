@@ -1,0 +1,205 @@
+"""Slim against fat: the same exercise in both, compared; and the lookups that fail only in the slim one.
+
+A *miss* is a path that a program looked for in the slim image, that is not there,
+and that the fat root has. Misses alone do not fail a check: they are shown, and
+they are what a repair adds when the results differ.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from slimmer.exercise.model import Answer, Executed, RunOutcome
+from slimmer.exercise.probe import show
+from slimmer.root.model import Root
+from tracer.recording import Recording
+
+FORMAT = "slimmer.check/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A lookup that fails in slim and would succeed in fat."""
+
+    path: str
+    by: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One thing that was asked of both. `problem` is empty when slim did as fat did."""
+
+    what: str
+    fat: str
+    slim: str
+    problem: str = ""
+    varies: bool = False  # the content differs as it does between two fat runs
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The check's result. Not `performed`: `why_not` says what stood in the way."""
+
+    performed: bool
+    comparisons: tuple[Comparison, ...] = ()
+    misses: tuple[Miss, ...] = ()
+    repaired: tuple[Miss, ...] = ()
+    why_not: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        return self.performed and not any(each.problem for each in self.comparisons)
+
+    @property
+    def word(self) -> str:
+        return "not performed" if not self.performed else "passed" if self.passed else "failed"
+
+    def dump(self) -> str:
+        """check.json's text."""
+        value = {
+            "format": FORMAT,
+            "verdict": self.word,
+            "why_not": self.why_not,
+            "comparisons": [
+                {
+                    "what": each.what,
+                    "fat": each.fat,
+                    "slim": each.slim,
+                    "problem": each.problem,
+                    "varies": each.varies,
+                }
+                for each in self.comparisons
+            ],
+            "misses": [_row(miss) for miss in self.misses],
+            "repaired": [_row(miss) for miss in self.repaired],
+            "notes": list(self.notes),
+        }
+        return json.dumps(value, indent=1) + "\n"
+
+
+def _row(miss: Miss) -> dict[str, object]:
+    return {"path": miss.path, "by": list(miss.by), "kinds": list(miss.kinds)}
+
+
+def misses(recording: Recording, fat: Root, slim: Root) -> tuple[Miss, ...]:
+    """What the slim run looked for in vain."""
+    found = []
+    for access in recording.accesses:
+        if slim.find(access.path) is None and slim.resolve(access.path, follow=False).entry is None:
+            there = fat.resolve(access.path, follow=False).entry
+            if there is not None:
+                found.append(Miss(access.path, tuple(sorted(access.by)), tuple(sorted(access.kinds))))
+    return tuple(found)
+
+
+def compare(
+    fat: Sequence[RunOutcome], slim: Sequence[RunOutcome], second: Sequence[RunOutcome] | None = None
+) -> tuple[Comparison, ...]:
+    """All runs side by side. `second` is another run of the fat root: what differs there may differ in slim."""
+    rows: list[Comparison] = []
+    for at, (fat_run, slim_run) in enumerate(zip(fat, slim, strict=False)):
+        again = second[at] if second and at < len(second) else None
+        rows.extend(_run(fat_run, slim_run, again))
+    if len(slim) < len(fat):
+        rows.append(Comparison("runs", str(len(fat)), str(len(slim)), "not all runs were done in slim"))
+    return tuple(rows)
+
+
+def content_differs(rows: Sequence[Comparison]) -> bool:
+    """Only contents differ: worth a second fat run to see whether they always do."""
+    return any(each.problem.startswith(CONTENT) for each in rows)
+
+
+CONTENT = "its content differs"
+
+
+def _run(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None) -> Iterator[Comparison]:
+    name = " ".join(fat.command)[:120]
+    if not (fat.stopped and slim.stopped) and not fat.interrupted:
+        end_fat, end_slim = _end(fat), _end(slim)
+        problem = "" if end_fat == end_slim else "it ends differently"
+        if problem and slim.errors:
+            problem += f": {show(slim.errors[-600:])}"
+        yield Comparison(name, end_fat, end_slim, problem)
+        if not fat.stopped:
+            yield _content(f"{name}: output", fat.output, slim.output, again.output if again else None)
+    for at, (fat_answer, slim_answer) in enumerate(zip(fat.answers, slim.answers, strict=False)):
+        yield _answer(fat_answer, slim_answer, again.answers[at] if again and at < len(again.answers) else None)
+    for missing in fat.answers[len(slim.answers) :]:
+        yield Comparison(missing.probe, _status(missing), "not asked", "the application ended before")
+    for at, (fat_done, slim_done) in enumerate(zip(fat.executed, slim.executed, strict=False)):
+        yield _executed(fat_done, slim_done, again.executed[at] if again and at < len(again.executed) else None)
+    for undone in fat.executed[len(slim.executed) :]:
+        yield Comparison(undone.command, str(undone.exit_code), "not run", "the application ended before")
+
+
+def _end(outcome: RunOutcome) -> str:
+    return "stopped by slim" if outcome.stopped else f"exit {outcome.exit_code}"
+
+
+def _status(answer: Answer) -> str:
+    return f"status {answer.status}" if answer.status is not None else answer.problem or "answered"
+
+
+def _answer(fat: Answer, slim: Answer, again: Answer | None) -> Comparison:
+    if fat.status != slim.status or (slim.problem and not fat.problem):
+        return Comparison(fat.probe, _status(fat), _status(slim), slim.problem or "another status")
+    return _content(fat.probe, fat.body, slim.body, again.body if again else None, _status(fat))
+
+
+def _executed(fat: Executed, slim: Executed, again: Executed | None) -> Comparison:
+    if fat.exit_code != slim.exit_code:
+        return Comparison(
+            fat.command, f"exit {fat.exit_code}", f"exit {slim.exit_code}", slim.problem or "another exit"
+        )
+    return _content(fat.command, fat.output, slim.output, again.output if again else None, f"exit {fat.exit_code}")
+
+
+def _content(what: str, fat: bytes, slim: bytes, again: bytes | None, word: str = "same") -> Comparison:
+    if fat == slim:
+        return Comparison(what, word, word)
+    if again is not None and varies_alike(fat, again, slim):
+        return Comparison(what, word, word, varies=True)
+    return Comparison(
+        what, f"{word}, {len(fat)} bytes", f"{word}, {len(slim)} bytes", f"{CONTENT}: {_first(fat, slim)}"
+    )
+
+
+def _first(fat: bytes, slim: bytes) -> str:
+    """Where two contents part, for a message."""
+    at = next((i for i, (a, b) in enumerate(zip(fat, slim, strict=False)) if a != b), min(len(fat), len(slim)))
+    begin = max(0, at - 20)
+    return f"at byte {at}: {show(fat[begin : at + 60], 1)!r}, in slim {show(slim[begin : at + 60], 1)!r}"
+
+
+TOKEN = re.compile(rb"[A-Za-z]+|[0-9]+|\s+|.", re.DOTALL)
+MAX_TOKENS = 20_000
+
+
+def varies_alike(fat: bytes, again: bytes, slim: bytes) -> bool:
+    """Whether slim differs from one fat run only where two fat runs differ from each other: times, ids, ports."""
+    if again == slim:
+        return True
+    if fat == again:
+        return False
+    one, two, three = (TOKEN.findall(text) for text in (fat, again, slim))
+    if max(map(len, (one, two, three))) > MAX_TOKENS:
+        return abs(len(slim) - len(fat)) <= max(64, 4 * abs(len(again) - len(fat)))
+    loose = _changed(one, two)
+    # One token of room on each side: a random text may happen to share its first letters.
+    room = {at + step for at in loose for step in (-1, 0, 1)}
+    return _changed(one, three) <= room
+
+
+def _changed(one: list[bytes], two: list[bytes]) -> set[int]:
+    found: set[int] = set()
+    for tag, begin, end, _, _ in difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
+        if tag != "equal":
+            found |= set(range(begin, max(end, begin + 1)))
+    return found

@@ -74,8 +74,10 @@ class Index:
 
     def packages(self) -> Sequence[Package]:
         self._discover()
-        system = [each.package for database in self.databases for each in database.installed]
-        return sorted([*system, *self._of])
+        return sorted([*self.system_packages(), *self._of])
+
+    def system_packages(self) -> Sequence[Package]:
+        return sorted(each.package for database in self.databases for each in database.installed)
 
     def conffiles(self, package: Package) -> Sequence[str]:
         record = self.installed(package)

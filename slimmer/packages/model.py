@@ -51,7 +51,10 @@ class PackageIndex(Protocol):
         """Canonical paths that a package holds, directories included, sorted as bytes."""
 
     def packages(self) -> Sequence[Package]:
-        """Every installed package, sorted."""
+        """Every installed package, sorted. Looks for language packages in the whole root."""
+
+    def system_packages(self) -> Sequence[Package]:
+        """Every package of the operating system's databases, sorted; cheap."""
 
     def conffiles(self, package: Package) -> Sequence[str]:
         """Canonical paths that the package marks as configuration, sorted as bytes."""

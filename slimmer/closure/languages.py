@@ -1,0 +1,9 @@
+"""The rules for programs in other languages, in the order in which they are asked."""
+
+from __future__ import annotations
+
+from slimmer.closure.model import Rule
+from slimmer.closure.scripts import ScriptRule
+from slimmer.closure.shell import ShellRule
+
+LANGUAGE_RULES: tuple[type[Rule], ...] = (ScriptRule, ShellRule)

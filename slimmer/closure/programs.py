@@ -1,0 +1,86 @@
+"""Words that name programs, looked up as a shell or execvp would: by PATH, inside the root."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from slimmer.closure.model import View
+from slimmer.errors import SlimmerError
+from slimmer.root.model import Entry, FileType
+
+# What login, cron, container runtimes and execvp between them search when nobody sets PATH.
+DEFAULT_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+WORD = re.compile(r"[A-Za-z0-9_./+@\[-][A-Za-z0-9_.+@:/\[-]*")
+NOWHERE = ("/dev/", "/proc/", "/sys/")
+
+
+class Programs:
+    """Finds programs by the search paths that the application and its processes really had."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._paths = tuple(dict.fromkeys([*_environments(view), DEFAULT_PATH]))
+        self._found: dict[str, tuple[str, ...]] = {}
+
+    def find(self, word: str, *, bases: Iterable[str] = ("/",)) -> tuple[str, ...]:
+        """Paths, as named, at which `word` is an executable file; several when search paths differ.
+
+        A word with a slash is looked up from each of `bases` (directories that may be the working directory).
+        """
+        if not word or "\0" in word:
+            return ()
+        if "/" in word:
+            return tuple(dict.fromkeys(place for place in self._named(word, bases) if self.is_program(place)))
+        if word not in self._found:
+            self._found[word] = tuple(dict.fromkeys(self._search(word)))
+        return self._found[word]
+
+    def _search(self, word: str) -> Iterator[str]:
+        for path in self._paths:
+            for directory in path:
+                place = f"{directory.rstrip('/')}/{word}"
+                if self.is_program(place):
+                    yield place
+                    break
+
+    def _named(self, word: str, bases: Iterable[str]) -> Iterator[str]:
+        if word.startswith("/"):
+            yield word
+        else:
+            yield from (f"{base.rstrip('/')}/{word}" for base in bases)
+
+    def file(self, word: str, *, bases: Iterable[str] = ("/",)) -> tuple[str, ...]:
+        """Paths at which `word`, which holds a slash or not, is anything at all from one of `bases`."""
+        return tuple(
+            place
+            for place in dict.fromkeys(self._named(word, bases))
+            if not f"{place}/".startswith(NOWHERE) and self._view.root.find(place) is not None
+        )
+
+    def is_program(self, path: str) -> bool:
+        """Whether a path leads to a regular file that may be executed."""
+        if path.startswith(NOWHERE):
+            return False
+        entry = self._view.root.find(path)
+        return entry is not None and entry.executable
+
+
+def _environments(view: View) -> Iterator[tuple[str, ...]]:
+    values = [(view.application.env or {}).get("PATH", "")]
+    values += [value for each in view.recording.executions for name, value in each.environment if name == "PATH"]
+    for value in dict.fromkeys(values):
+        directories = tuple(part for part in value.split(":") if part.startswith("/"))
+        if directories:
+            yield directories
+
+
+def head(entry: Entry, view: View, limit: int) -> bytes:
+    """The first bytes of a kept regular file; empty when it is none or cannot be read."""
+    if entry.type is not FileType.FILE or entry.size == 0:
+        return b""
+    try:
+        with view.root.open(entry.path) as stream:
+            return stream.read(limit)
+    except (SlimmerError, OSError):
+        return b""

@@ -1,0 +1,132 @@
+"""From a command line, wherever it was found, to the paths that it needs."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from slimmer.closure import shell_syntax
+from slimmer.closure.commands import Code, File, Module, Start, effects
+from slimmer.closure.model import Need, Reason, View
+from slimmer.closure.programs import DEFAULT_PATH, Programs
+from slimmer.root.model import FileType
+
+BUILTINS = frozenset(
+    """. : [ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs disown
+    echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile popd
+    printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true type typeset
+    ulimit umask unalias unset wait [[ time""".split()
+)
+DEEPEST = 6  # levels of `sh -c` inside `sh -c`
+LARGEST = 1 << 20  # bytes of a script; what is larger is an archive with a script in front
+Embedded = Callable[[View, str, Reason], Iterator[Need]]  # program text in an argument → needs
+
+
+class Started:
+    """Needs of command lines. `embedded` reads program text of other languages: `perl -e`, `python3 -c`.
+
+    `scripts` collects canonical paths of files that a shell is told to read, for the caller to read too.
+    """
+
+    def __init__(self, view: View, embedded: Mapping[str, Embedded], rule: str) -> None:
+        self._view = view
+        self._programs = Programs(view)
+        self._embedded = embedded
+        self._rule = rule
+        self._workdirs = tuple(
+            dict.fromkeys((view.application.workdir, *(each.workdir for each in view.recording.executions)))
+        )
+        self.scripts: list[str] = []
+
+    def line(self, words: Sequence[str], origin: str, line: int = 0, document: str = "") -> Iterator[Need]:
+        """A command that no shell reads: `subprocess.run(["git", "log"])`."""
+        yield from self._effects(words, origin, line, document, frozenset(), (), 0, inner=True)
+
+    def text(self, source: bytes, origin: str, *, named: bool = False, line: int = 0, depth: int = 0) -> Iterator[Need]:
+        """A text that a shell reads. `named`: it is the file `origin` itself, so `$0` is known.
+
+        `line` is where the text begins in `origin` when it is only a part of it.
+        """
+        if depth > DEEPEST or len(source) > LARGEST:
+            return
+        script = shell_syntax.parse(source, origin if named else "")
+        own = script.functions - script.wrappers
+        for command in script.commands:
+            at = command.line if named else line
+            for words in _variants(command):
+                if words[0] in script.functions:
+                    if words[0] in script.wrappers:
+                        words = words[1:]
+                    else:
+                        continue
+                yield from self._effects(words, origin, at, command.document, own, script.search, depth)
+        for path, at in script.paths:
+            yield from self._path(path, origin, at if named else line)
+
+    def _effects(
+        self,
+        words: Sequence[str],
+        origin: str,
+        line: int,
+        document: str,
+        functions: frozenset[str],
+        search: Sequence[str],
+        depth: int,
+        *,
+        inner: bool = False,
+    ) -> Iterator[Need]:
+        for effect in effects(words, document, inner=inner):
+            match effect:
+                case Start(word, by_program):
+                    if by_program or not (word in BUILTINS or word in functions):
+                        yield from self._start(word, origin, line, search)
+                case Code("sh", text):
+                    yield from self.text(
+                        text.encode("utf-8", "surrogateescape"), origin, line=line, depth=depth + 1
+                    )
+                case Code(language, text):
+                    if language in self._embedded:
+                        yield from self._embedded[language](self._view, text, self._reason("in the code at", origin, line))
+                case File(language, path):
+                    yield from self._file(language, path, origin, line)
+                case Module(name):
+                    if "python" in self._embedded:
+                        reason = self._reason("run with -m by", origin, line)
+                        yield from self._embedded["python"](self._view, f"import {name}.__main__, {name}", reason)
+
+    def _start(self, word: str, origin: str, line: int, search: Sequence[str]) -> Iterator[Need]:
+        reason = self._reason("started by", origin, line)
+        for path in self._programs.find(word, bases=self._bases(origin)):
+            yield Need(path, reason)
+        if "/" not in word:
+            for directory in search:
+                if self._programs.is_program(f"{directory}/{word}"):
+                    yield Need(f"{directory}/{word}", reason)
+
+    def _file(self, language: str, path: str, origin: str, line: int) -> Iterator[Need]:
+        bases = self._bases(origin) if "/" in path else (*self._bases(origin), *DEFAULT_PATH)
+        for place in self._programs.file(path, bases=bases):
+            found = self._view.root.find(place)
+            if found is not None and found.type is FileType.FILE:
+                yield Need(place, self._reason("read by", origin, line))
+                if language == "sh":
+                    self.scripts.append(found.path)
+
+    def _path(self, path: str, origin: str, line: int) -> Iterator[Need]:
+        for place in self._programs.file(path):
+            yield Need(place, self._reason("named by", origin, line))
+
+    def _bases(self, origin: str) -> tuple[str, ...]:
+        return (*self._workdirs, posixpath.dirname(origin)) if origin else self._workdirs
+
+    def _reason(self, verb: str, origin: str, line: int) -> Reason:
+        if not origin:
+            return Reason(self._rule, f"{verb} the command to run")
+        return Reason(self._rule, f"{verb} {origin} line {line}" if line else f"{verb} {origin}", origin)
+
+
+def _variants(command: shell_syntax.Command) -> Iterator[tuple[str, ...]]:
+    """The command once for each value that its name may have; the other words by their first value."""
+    rest = command.literal[1:]
+    for name in command.words[0] or ("",):
+        yield (name, *rest)

@@ -1,0 +1,69 @@
+"""Closures of trees given as data, for the tests of the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slimmer.closure.grow import Closure, grow
+from slimmer.closure.model import Application, Level, Need, Reason, Rule, View
+from slimmer.packages.model import Package
+from slimmer.root.directory import DirectoryRoot
+from slimmer.root.model import Entry, Root
+from tests.support import plant
+from tracer.recording import Recording
+
+
+class NoPackages:
+    """An index of nothing: every path is the application's own."""
+
+    def owner(self, path: str) -> Package | None:
+        return None
+
+    def owners(self, path: str) -> Sequence[Package]:
+        return ()
+
+    def files(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def packages(self) -> Sequence[Package]:
+        return ()
+
+
+class Seed(Rule):
+    """Keeps some paths to begin with, and what links lead to."""
+
+    name = "seed"
+    level = Level.RECORDED
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def begin(self, view: View) -> Sequence[Need]:
+        return [Need(path, Reason(self.name, "seed")) for path in self._paths]
+
+    def visit(self, entry: Entry, view: View) -> Sequence[Need]:
+        return [Need(entry.path, Reason("link", "link"))] if entry.target else []
+
+
+def closure(
+    root: Root,
+    seeds: Sequence[str],
+    rules: Sequence[type[Rule]],
+    *,
+    application: Application | None = None,
+    recording: Recording | None = None,
+    level: Level = Level.REACHABLE,
+) -> Closure:
+    """The closure of some seeds under some rules."""
+    made = [Seed(seeds), *(rule() for rule in rules)]
+    return grow(
+        root, recording or Recording(()), NoPackages(), application or Application(), made, highest=level
+    )
+
+
+def kept(tmp: Path, tree: Mapping[str, str | bytes | None], *seeds: str, rules: Sequence[type[Rule]], **more: object) -> set[str]:
+    """The files and links that the closure of a planted tree holds."""
+    root = DirectoryRoot(str(plant(tmp / "root", tree)))
+    found = closure(root, seeds, rules, **more)  # type: ignore[arg-type]
+    return {path for path in found.paths if (entry := root.entry(path)) is not None and entry.type != "directory"}

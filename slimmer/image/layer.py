@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -200,26 +200,33 @@ def _member(root: Root, entry: Entry, other: str, policy: MtimePolicy, carried: 
     )
 
 
-def _content(root: Root, entry: Entry, blob: BlobWriter, options: LayerOptions) -> str:
-    """Pack a file's content; hex sha256 of what was packed."""
-    digest = hashlib.sha256()
+def content(root: Root, entry: Entry, policy: MtimePolicy, room: Callable[[], int]) -> Iterator[bytes]:
+    """A file's content as it is packed, in pieces of about `room()` bytes at most; in all `entry.size` bytes.
+
+    Raises SlimmerError when it cannot be read or has another size by now.
+    """
     left = entry.size
     with root.open(entry.path) as stream:
-        if pyc.is_pyc(entry.path) and options.mtime.mode is not MtimeMode.KEEP and left:
+        if pyc.is_pyc(entry.path) and policy.mode is not MtimeMode.KEEP and left:
             start = _read(root, entry, stream, min(left, pyc.LONGEST_HEADER))
-            start = pyc.rewrite(root, entry.path, start, options.mtime)
-            digest.update(start)
-            blob.write(start)
+            yield pyc.rewrite(root, entry.path, start, policy)
             left -= len(start)
         while left:
-            data = _read(root, entry, stream, min(left, blob.room))
+            data = _read(root, entry, stream, min(left, room()))
             if not data:
                 raise _changed(root, entry)
-            digest.update(data)
-            blob.write(data)
+            yield data
             left -= len(data)
         if _read(root, entry, stream, 1):
             raise _changed(root, entry)
+
+
+def _content(root: Root, entry: Entry, blob: BlobWriter, options: LayerOptions) -> str:
+    """Pack a file's content; hex sha256 of what was packed."""
+    digest = hashlib.sha256()
+    for data in content(root, entry, options.mtime, lambda: blob.room):
+        digest.update(data)
+        blob.write(data)
     blob.write(tar.padding(entry.size))
     if options.progress is not None:
         options.progress(entry.size)

@@ -1,0 +1,161 @@
+"""The application's own files: what no package owns, in the directories that the application uses, kept whole.
+
+Which directories: the working directory, those of the programs that are run, and
+those in which the recording touched something that no package owns. What is
+plainly not run time (version control, caches, tests) is left out as the profiles'
+drop lists say, unless the recording shows that it is used after all.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterable, Iterator
+
+from slimmer.closure.drops import Dropped, Drops, size_of
+from slimmer.closure.model import Application, Level, Need, Reason, Rule, Unsure, View
+from slimmer.closure.profiles import Profile
+from slimmer.closure.programs import Programs
+from slimmer.closure.units import Units
+from slimmer.packages.model import PackageIndex
+from slimmer.root.model import Entry, FileType, Root, sort_key
+from tracer.recording import Kind, Recording
+
+USED = frozenset({Kind.READ, Kind.WRITE, Kind.EXEC, Kind.LIST})
+
+
+class ApplicationRule(Rule):
+    """Keeps each unit of the application whole, empty directories too."""
+
+    name = "application"
+    level = Level.REACHABLE
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        self._profiles = tuple(profiles)
+
+    def begin(self, view: View) -> Iterator[Need]:
+        own = _Own(self._profiles, view.root, view.recording, view.packages, _commands(view))
+        for top, cause in own.tops(view.application):
+            reason = Reason(self.name, f"the application's own, as it uses {cause}")
+            entries = list(own.entries(top))
+            size = size_of(entries)
+            if own.units.large and size > own.units.large:
+                view.unsure(
+                    Unsure(
+                        "large-application",
+                        top,
+                        f"{size:,} bytes that no package owns are kept whole because the application uses {cause};"
+                        f" --exclude '{top}/…' leaves out what it does not need",
+                        5,
+                    )
+                )
+            for entry in entries:
+                yield Need(entry.path, reason)
+
+
+def dropped(
+    profiles: Iterable[Profile],
+    root: Root,
+    recording: Recording,
+    packages: PackageIndex,
+    application: Application,
+) -> tuple[Dropped, ...]:
+    """What of the application's own files was left out and why, outermost directories only, sorted."""
+    view = View(root, recording, packages, application, {}, lambda doubt: None)
+    own = _Own(tuple(profiles), root, recording, packages, _commands(view))
+    found = {drop.path: drop for top, _ in own.tops(application) for drop in own.dropped(top)}
+    return tuple(found[path] for path in sorted(found, key=sort_key))
+
+
+def _commands(view: View) -> tuple[str, ...]:
+    """Paths of the programs that the image will be asked to run, as named."""
+    programs = Programs(view)
+    words = [*view.application.argv, *(shlex_first(each) for each in view.application.executables)]
+    bases = (view.application.workdir or "/",)
+    found: list[str] = []
+    for word in words:
+        found += programs.find(word, bases=bases) or (programs.file(word, bases=bases) if "/" in word else ())
+    return tuple(found)
+
+
+def shlex_first(command: str) -> str:
+    """The first word of a command line; the line itself when it cannot be split."""
+    try:
+        return next(iter(shlex.split(command)), "")
+    except ValueError:
+        return command
+
+
+class _Own:
+    """The units of one application, and their content without what is dropped."""
+
+    def __init__(
+        self,
+        profiles: tuple[Profile, ...],
+        root: Root,
+        recording: Recording,
+        packages: PackageIndex,
+        commands: tuple[str, ...],
+    ) -> None:
+        self.units = Units(profiles, root, packages)
+        self._drops = Drops(profiles)
+        self._root = root
+        self._commands = commands
+        self._used: dict[str, bool] = {}  # canonical path → touched more than by a look at it
+        for access in recording.accesses:
+            found = root.resolve(access.path, follow=access.kinds != {Kind.LINK})
+            if found.entry is not None:
+                self._used[found.path] = self._used.get(found.path, False) or not USED.isdisjoint(access.kinds)
+                for link in found.links:
+                    self._used.setdefault(link, False)
+        self._used_below = {parent for path, used in self._used.items() if used for parent in _parents(path)}
+
+    def tops(self, application: Application) -> list[tuple[str, str]]:
+        """(top, what shows that it is used) of each unit, sorted."""
+        found: dict[str, str] = {}
+        for path in self._signs(application):
+            top = self.units.top(path)
+            if top and (top not in found or sort_key(path) < sort_key(found[top])):
+                found[top] = path
+        return sorted(found.items(), key=lambda item: sort_key(item[0]))
+
+    def _signs(self, application: Application) -> Iterator[str]:
+        for named in (application.workdir, *self._commands):
+            found = self._root.resolve(named or "/")
+            if found.entry is not None and (found.entry.type is FileType.DIRECTORY or self.units.own(found.path)):
+                yield found.path
+        for path, used in self._used.items():
+            entry = self._root.entry(path)
+            if entry is None:
+                continue
+            if entry.type is FileType.DIRECTORY:
+                if used or self.units.own(path):
+                    yield path
+            elif self.units.own(path):
+                yield path
+
+    def entries(self, top: str) -> Iterator[Entry]:
+        """A unit's content, less what is dropped."""
+        skipped = {drop.path for drop in self.dropped(top)}
+        for entry in self.units.content(top):
+            if entry.path not in skipped and skipped.isdisjoint(_parents(entry.path)):
+                yield entry
+
+    def dropped(self, top: str) -> Iterator[Dropped]:
+        """What a unit leaves out: paths that the drop lists name and the recording does not contradict."""
+        outermost: set[str] = set()
+        for entry in self.units.content(top):
+            path = entry.path
+            if path == top or not outermost.isdisjoint(_parents(path)):
+                continue
+            if self._used.get(path) or path in self._used_below:
+                continue
+            if (drop := self._drops.of_application(path, top, self._root)) is not None:
+                outermost.add(path)
+                yield drop
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path != "/":
+        path = posixpath.dirname(path)
+        yield path

@@ -1,0 +1,176 @@
+"""Program packages: what the application runs stays with its family, not only with the files one run touched.
+
+A program's helpers, plugins, templates, error pages and tables lie in its own
+package and in those that its source builds beside it (postgresql-15 and its
+client; apache2-bin, apache2, apache2-data). The system's base and the language
+runtimes are left to finer rules: the profiles' `[programs]` says which.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+
+from slimmer.closure import globs
+from slimmer.closure.drops import Drops, size_of
+from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
+from slimmer.closure.profiles import Profile
+from slimmer.packages.model import Package, PackageType
+from slimmer.root.model import Entry, FileType, sort_key
+from tracer.recording import Kind
+
+SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
+# Reasons that say nothing of what the application starts.
+PASSIVE = frozenset({"recorded", "application", "link", "directory", "licence", "elf", "family", "config", "package"})
+
+
+class FamilyRule(Rule):
+    """Keeps the packages of started programs whole, and the configuration of every used program and library."""
+
+    name = "family"
+    level = Level.REACHABLE
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        profiles = tuple(profiles)
+        programs = [profile.programs for profile in profiles]
+        self._base = globs.names(name for each in programs for name in each.base)
+        self._parts = globs.names(name for each in programs for name in each.parts)
+        self._priorities = frozenset(name for each in programs for name in each.priorities)
+        self._limit = max((each.limit for each in programs), default=0)
+        self._config_limit = max((each.config_limit for each in programs), default=0)
+        self._drops = Drops(profiles)
+        self._executed: frozenset[str] = frozenset()
+        self._candidates: dict[str, Package] = {}  # kept executables that may turn out to be started
+        self._configured: dict[Package, str] = {}
+        self._done: set[Package] = set()
+        self._config_done: set[Package] = set()
+        self._sources: dict[tuple[PackageType, str], list[Package]] | None = None
+
+    def begin(self, view: View) -> Iterable[Need]:
+        self._executed = frozenset(_executed(view))
+        return ()
+
+    def visit(self, entry: Entry, view: View) -> Iterable[Need]:
+        if entry.type is FileType.FILE and (entry.executable or ".so" in posixpath.basename(entry.path)):
+            owner = view.packages.owner(entry.path)
+            if owner is not None and owner.type in SYSTEM:
+                if entry.executable:
+                    self._candidates[entry.path] = owner
+                if owner not in self._configured or sort_key(entry.path) < sort_key(self._configured[owner]):
+                    self._configured[owner] = entry.path
+        return ()
+
+    def settle(self, view: View) -> Iterator[Need]:
+        started: dict[Package, str] = {}
+        for path in sorted(self._candidates, key=sort_key):
+            owner = self._candidates[path]
+            if owner in self._done or owner in started:
+                continue
+            if self._is_started(path, view):
+                started[owner] = path
+        for owner in sorted(started):
+            self._done.add(owner)
+            yield from self._family(owner, started[owner], view)
+        for owner in sorted(set(self._configured) - self._config_done):
+            self._config_done.add(owner)
+            yield from self._configuration(owner, self._configured[owner], view)
+
+    def _is_started(self, path: str, view: View) -> bool:
+        """Whether the exercise executed a program, or the application's own code may start it."""
+        if path in self._executed:
+            return True
+        return any(
+            reason.rule not in PASSIVE
+            and not reason.rule.startswith("profile:")
+            and (not reason.needed_by or reason.needed_by in self._executed or _unowned(reason.needed_by, view))
+            for reason in view.kept.get(path, ())
+        )
+
+    def _is_base(self, package: Package, view: View) -> bool:
+        return (
+            self._base.fullmatch(package.name) is not None
+            or view.packages.essential(package)
+            or view.packages.priority(package) in self._priorities
+        )
+
+    def _family(self, owner: Package, program: str, view: View) -> Iterator[Need]:
+        if self._is_base(owner, view):
+            return
+        for package in self._relatives(owner, view):
+            entries = list(self._drops.package_files(view.root, view.packages, package))
+            size = size_of([each for each in entries if each.path not in view.kept])
+            if self._limit and size > self._limit:
+                view.unsure(
+                    Unsure(
+                        "large-package",
+                        program,
+                        f"{package.name} would add {size:,} bytes and stays with its used files only;"
+                        " --keep packages keeps it whole",
+                        40,
+                    )
+                )
+                continue
+            text = f"a run-time file of {package.name}, of which {posixpath.basename(program)} is run"
+            if package != owner:
+                text = f"a run-time file of {package.name}, which comes with {owner.name}"
+            reason = Reason(self.name, text, program)
+            for entry in entries:
+                yield Need(entry.path, reason)
+
+    def _relatives(self, owner: Package, view: View) -> list[Package]:
+        """A package and those of its source that it depends on or that depend on it, over any number of steps."""
+        if self._sources is None:
+            self._sources = {}
+            for package in view.packages.system_packages():
+                self._sources.setdefault((package.type, package.source or package.name), []).append(package)
+        group = [
+            package
+            for package in self._sources.get((owner.type, owner.source or owner.name), [owner])
+            if package == owner
+            or (
+                package.architecture in (owner.architecture, "all", "noarch")
+                and not self._parts.fullmatch(package.name)
+            )
+        ]
+        family, pending = {owner}, [owner]
+        while pending:
+            here = pending.pop()
+            needed = set(view.packages.depends(here))
+            for other in group:
+                if other not in family and (other.name in needed or here.name in view.packages.depends(other)):
+                    family.add(other)
+                    pending.append(other)
+        return sorted(each for each in family if not self._is_base(each, view))
+
+    def _configuration(self, owner: Package, cause: str, view: View) -> Iterator[Need]:
+        paths = [path for path in _configuration_files(owner, view) if not self._drops.of_package(path)]
+        entries = [entry for path in paths if (entry := view.root.entry(path)) is not None]
+        if self._config_limit and size_of(entries) > self._config_limit:
+            return
+        for entry in entries:
+            yield Need(entry.path, Reason("config", f"configuration of {owner.name}", cause))
+
+
+def _configuration_files(owner: Package, view: View) -> list[str]:
+    """What a package calls configuration; for systems that do not say, its files below /etc."""
+    if owner.type is PackageType.DEB:
+        return list(view.packages.conffiles(owner))
+    return [
+        path
+        for path in view.packages.files(owner)
+        if path.startswith("/etc/") and (found := view.root.entry(path)) and found.type is not FileType.DIRECTORY
+    ]
+
+
+def _unowned(path: str, view: View) -> bool:
+    return not any(owner.type in SYSTEM for owner in view.packages.owners(path))
+
+
+def _executed(view: View) -> Iterator[str]:
+    """Canonical paths of what the recording executed."""
+    named = [each.path for each in view.recording.executions]
+    named += [each.path for each in view.recording.accesses if Kind.EXEC in each.kinds]
+    for path in named:
+        found = view.root.resolve(path)
+        if found.entry is not None:
+            yield found.path

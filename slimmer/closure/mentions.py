@@ -1,0 +1,102 @@
+"""Paths that the application's own texts name: document roots, key files, data directories, programs.
+
+Configuration and scripts spell most of what a later request will open: the second
+virtual host's root, `dir /var/lib/redis`, `loadmodule …`. Only texts that the run
+read or that are the application's own are looked at, and only names that exist.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+
+from slimmer.closure.drops import Drops, size_of
+from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
+from slimmer.closure.profiles import Profile
+from slimmer.closure.programs import head
+from slimmer.closure.units import Units
+from slimmer.root.model import Entry, FileType
+
+LIMIT = 256 * 1024  # bytes of a text; what is longer is data
+OWN_RULES = frozenset({"recorded", "application", "mention"})
+PATH = re.compile(r"(?<![\w.$%}\])*<~\\/-])/(?:[\w.+@,~=-]+/)*[\w.+@,~=-]+/?")
+COMMENT = re.compile(r"^\s*(?:#(?!!)|//|;|--\s).*$", re.MULTILINE)
+DIGEST_NAMES = re.compile(r".*\.(?:pem|crt|css|svg|map|min\.js|md|rst|lock|csv|json5?|sum)", re.IGNORECASE)
+SKIPPED = ("/etc/ssl/certs/", "/usr/share/", "/usr/lib/", "/lib/", "/etc/passwd", "/etc/group", "/etc/mime.types")
+
+
+class MentionRule(Rule):
+    """Keeps what exists of the paths that such a text names."""
+
+    name = "mention"
+    level = Level.REACHABLE
+
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
+        self._profiles = tuple(profiles)
+        self._drops = Drops(self._profiles)
+        self._limit = max((each.programs.mention_limit for each in self._profiles), default=0)
+        self._units: Units | None = None
+        self._seen: set[str] = set()
+
+    def begin(self, view: View) -> Iterable[Need]:
+        self._units = Units(self._profiles, view.root, view.packages)
+        return ()
+
+    def visit(self, entry: Entry, view: View) -> Iterator[Need]:
+        if not self._is_own_text(entry, view):
+            return
+        raw = head(entry, view, LIMIT)
+        if b"\0" in raw:
+            return
+        text = COMMENT.sub("", raw.decode("utf-8", "surrogateescape"))
+        for named in sorted(set(PATH.findall(text))):
+            path = posixpath.normpath(named.rstrip("/.,"))
+            if path.count("/") > 1 or named.endswith("/") or self._is_unit(path, view):
+                yield from self._mentioned(path, entry.path, view)
+
+    def _is_own_text(self, entry: Entry, view: View) -> bool:
+        if entry.type is not FileType.FILE or not 0 < entry.size <= LIMIT:
+            return False
+        if entry.path.startswith(SKIPPED) or DIGEST_NAMES.fullmatch(entry.path):
+            return False
+        return any(reason.rule in OWN_RULES for reason in view.kept.get(entry.path, ()))
+
+    def _is_unit(self, path: str, view: View) -> bool:
+        """`/app` is a path of an application; `/` plus any other single word is more often a route."""
+        assert self._units is not None
+        return self._units.top(path) == path
+
+    def _mentioned(self, path: str, text: str, view: View) -> Iterator[Need]:
+        assert self._units is not None
+        found = view.root.resolve(path)
+        if found.entry is None:
+            return
+        reason = Reason(self.name, f"named in {text}", text)
+        if found.entry.type is not FileType.DIRECTORY:
+            yield Need(path, reason)
+            return
+        if found.path in self._seen or not self._units.top(found.path):
+            return
+        self._seen.add(found.path)
+        yield Need(path, reason)
+        own = list(self._units.content(found.path))
+        for entry in own:
+            if self._drops.of_application(entry.path, found.path, view.root) is None:
+                yield Need(entry.path, reason)
+        packaged = [
+            entry
+            for entry in view.root.walk(found.path)
+            if not self._drops.of_package(entry.path) and not self._units.managed(entry.path)
+        ]
+        if size_of(packaged) <= self._limit:
+            yield from (Need(entry.path, reason) for entry in packaged)
+        elif len(packaged) > len(own):
+            view.unsure(
+                Unsure(
+                    "mentioned-directory",
+                    found.path,
+                    f"{text} names it, and it is too large to stay whole ({size_of(packaged):,} bytes)",
+                    35,
+                )
+            )

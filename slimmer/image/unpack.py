@@ -137,7 +137,7 @@ class _Tree:
             target.truncate(entry.size)
 
     def _describe(self, entry: Entry, place: str) -> None:
-        """Owner first, as setting it clears set-id bits and capabilities; mode after attributes, as it may forbid them."""
+        """Owner first: setting it clears set-id bits and capabilities. Mode after attributes: it may forbid them."""
         mode = entry.mode
         status = os.lstat(place)
         if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):

@@ -141,12 +141,12 @@ class Index:
         for claim in CLAIMS:
             for territory in claim(self.root, self.places, directory, names):
                 key = (territory.home, type(territory))
-                if key not in self._territories:
-                    self._territories[key] = territory
+                known_as = self._territories.get(key)
+                if known_as is None:
+                    known_as = self._territories[key] = territory
                     self._of.update((package, territory) for package in territory.packages())
-                territory = self._territories[key]
-                if territory not in outer and territory not in own:
-                    own.append(territory)
+                if known_as not in outer and known_as not in own:
+                    own.append(known_as)
         hidden = {type(territory) for territory in own if territory.exclusive}
         claims = (*(each for each in outer if type(each) not in hidden), *own) if own else outer
         self._claims[directory] = claims

@@ -36,7 +36,7 @@ class Package:
 
 
 class PackageIndex(Protocol):
-    """Built once for a root. All paths are canonical: dpkg's `/bin/sh` is found as `/usr/bin/sh` after the usr-merge."""
+    """Built once for a root. All paths are canonical: dpkg's `/bin/sh` is `/usr/bin/sh` after the usr-merge."""
 
     def owner(self, path: str) -> Package | None:
         """The package that holds a path: the innermost (a wheel's file that a deb also lists is the deb's).

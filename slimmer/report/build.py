@@ -1,0 +1,231 @@
+"""Sums rows up into a report: one pass, memory by package and folder, never by path."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from slimmer.closure.model import Unsure
+from slimmer.packages.model import Package
+from slimmer.report.model import (
+    FOLDER_DEPTH,
+    PART_SHOWN,
+    RISKY_SHOWN,
+    Folder,
+    KeptPath,
+    LevelSize,
+    Mark,
+    PackageReport,
+    PackageState,
+    RemovedPath,
+    Report,
+    Risk,
+    RiskCount,
+    RiskyPath,
+    Subject,
+    Total,
+)
+from slimmer.root.model import Entry, FileType, sort_key
+
+_SHARED_OBJECT = re.compile(r"\.so(\.[0-9][^/]*)?$")
+_LEGAL = re.compile(r"/(copyright|licen[cs]es?|copying|notice)[^/]*$|/(licenses?)/", re.IGNORECASE)
+
+
+class ReportBuilder:
+    """Rows in by `kept` and `removed`, in any order; the report out by `finish`."""
+
+    def __init__(self) -> None:
+        self._kept = _Side()
+        self._removed = _Side()
+        self._packages: dict[Package, _Sum] = {}
+        self._folders: dict[str, list[int]] = {}
+        self._risky: list[RiskyPath] = []
+        self._risky_left_out = 0
+        self._rules: Counter[str] = Counter()
+
+    def kept(self, row: KeptPath) -> None:
+        """A path that stays."""
+        entry = row.entry
+        size = self._kept.weigh(entry)
+        self._kept.add(entry, size, row.risks)
+        self._folder(entry, 0, size)
+        if row.reasons:
+            self._rules[row.reasons[0].rule] += 1
+        if entry.type is not FileType.DIRECTORY:
+            for package in (row.package, *row.also) if row.also else (row.package,):
+                if package is not None:
+                    self._sum(package).keep(entry, size)
+        if row.risks:
+            if len(self._risky) < RISKY_SHOWN:
+                reason = row.reasons[0] if row.reasons else None
+                self._risky.append(RiskyPath(entry.path, row.risks, row.package, reason))
+            else:
+                self._risky_left_out += 1
+
+    def removed(self, row: RemovedPath) -> None:
+        """A path that does not."""
+        entry = row.entry
+        size = self._removed.weigh(entry)
+        self._removed.add(entry, size, row.risks)
+        self._folder(entry, 2, size)
+        if entry.type is not FileType.DIRECTORY:
+            for package in (row.package, *row.also) if row.also else (row.package,):
+                if package is not None:
+                    found = self._sum(package)
+                    found.removed_files += 1
+                    found.removed_bytes += size
+
+    def finish(
+        self,
+        subject: Subject,
+        *,
+        packages: Iterable[Package] = (),
+        unsure: Iterable[Unsure] = (),
+        levels: Sequence[LevelSize] = (),
+        syscalls: Iterable[str] = (),
+        notes: Iterable[str] = (),
+    ) -> Report:
+        """The report. `packages` adds installed ones that hold no file at all: they count as removed."""
+        for package in packages:
+            self._sum(package)
+        reports = tuple(each.report(package) for package, each in sorted(self._packages.items()))
+        slim = sum(1 for each in reports if each.state is not PackageState.REMOVED)
+        said = list(notes)
+        if self._risky_left_out:
+            said.append(f"{self._risky_left_out} more kept paths carry a risk mark; manifest.json has them all")
+        return Report(
+            subject=subject,
+            fat=self._kept.plus(self._removed, len(reports)),
+            slim=self._kept.total(slim),
+            packages=reports,
+            risks=tuple(
+                RiskCount(risk, self._kept.risks[risk] + self._removed.risks[risk], self._kept.risks[risk])
+                for risk in Risk
+            ),
+            risky=tuple(sorted(self._risky, key=lambda each: sort_key(each.path))),
+            folders=tuple(Folder(path, *self._folders[path]) for path in sorted(self._folders, key=sort_key)),
+            rules=dict(self._rules),
+            unsure=tuple(
+                sorted(set(unsure), key=lambda each: (-each.weight, each.kind, sort_key(each.path), each.text))
+            ),
+            levels=tuple(levels),
+            syscalls=tuple(sorted(set(syscalls))),
+            notes=tuple(said),
+        )
+
+    def _sum(self, package: Package) -> _Sum:
+        found = self._packages.get(package)
+        if found is None:
+            found = self._packages[package] = _Sum()
+        return found
+
+    def _folder(self, entry: Entry, side: int, size: int) -> None:
+        if entry.type is FileType.DIRECTORY:
+            return
+        cut = 0
+        for _ in range(FOLDER_DEPTH):
+            cut = entry.path.find("/", cut + 1)
+            if cut < 0:
+                break
+            weights = self._folders.get(entry.path[:cut])
+            if weights is None:
+                weights = self._folders[entry.path[:cut]] = [0, 0, 0, 0]
+            weights[side] += 1
+            weights[side + 1] += size
+
+
+class _Side:
+    def __init__(self) -> None:
+        self.paths = self.files = self.bytes = self.executables = self.shared_objects = 0
+        self.risks: Counter[Risk] = Counter()
+        self.linked: dict[tuple[int, int], int] = {}  # sizes of files that have several names
+
+    def weigh(self, entry: Entry) -> int:
+        """Bytes that this path adds: a hard link's further names add none."""
+        if entry.links > 1 and entry.type is FileType.FILE and entry.identity != (0, 0):
+            if entry.identity in self.linked:
+                return 0
+            self.linked[entry.identity] = entry.size
+        return entry.size
+
+    def add(self, entry: Entry, size: int, marks: tuple[Mark, ...]) -> None:
+        self.paths += 1
+        if entry.type is FileType.FILE:
+            self.files += 1
+            self.bytes += size
+            if _SHARED_OBJECT.search(entry.path):
+                self.shared_objects += 1
+            elif entry.mode & 0o111:
+                self.executables += 1
+        for risk in {mark.risk for mark in marks} if marks else ():
+            self.risks[risk] += 1
+
+    def total(self, packages: int) -> Total:
+        return Total(self.paths, self.files, self.bytes, packages, self.executables, self.shared_objects)
+
+    def plus(self, other: _Side, packages: int) -> Total:
+        twice = sum(size for identity, size in self.linked.items() if identity in other.linked)
+        return Total(
+            self.paths + other.paths,
+            self.files + other.files,
+            self.bytes + other.bytes - twice,
+            packages,
+            self.executables + other.executables,
+            self.shared_objects + other.shared_objects,
+        )
+
+
+class _Sum:
+    __slots__ = ("copyright", "kept_bytes", "kept_files", "part", "removed_bytes", "removed_files")
+
+    def __init__(self) -> None:
+        self.kept_files = self.kept_bytes = self.removed_files = self.removed_bytes = 0
+        self.copyright = False
+        self.part: list[str] = []
+
+    def keep(self, entry: Entry, size: int) -> None:
+        self.kept_files += 1
+        self.kept_bytes += size
+        if len(self.part) < PART_SHOWN:
+            self.part.append(entry.path)
+        if not self.copyright and _LEGAL.search(entry.path):
+            self.copyright = True
+
+    def report(self, package: Package) -> PackageReport:
+        if not self.kept_files:
+            state = PackageState.REMOVED
+        elif self.removed_files:
+            state = PackageState.PART
+        else:
+            state = PackageState.WHOLE
+        return PackageReport(
+            package=package,
+            state=state,
+            kept_files=self.kept_files,
+            kept_bytes=self.kept_bytes,
+            removed_files=self.removed_files,
+            removed_bytes=self.removed_bytes,
+            copyright=self.copyright,
+            part=tuple(self.part) if state is PackageState.PART else (),
+        )
+
+
+def build_report(
+    kept: Iterable[KeptPath],
+    removed: Iterable[RemovedPath],
+    subject: Subject,
+    *,
+    packages: Iterable[Package] = (),
+    unsure: Iterable[Unsure] = (),
+    levels: Sequence[LevelSize] = (),
+    syscalls: Iterable[str] = (),
+    notes: Iterable[str] = (),
+) -> Report:
+    """The report of two streams of rows."""
+    builder = ReportBuilder()
+    for row in kept:
+        builder.kept(row)
+    for gone in removed:
+        builder.removed(gone)
+    return builder.finish(subject, packages=packages, unsure=unsure, levels=levels, syscalls=syscalls, notes=notes)

@@ -1,0 +1,133 @@
+"""Finds what looks like a secret: by a file's name, and by the content of small files. The content goes nowhere.
+
+Patterns are the public forms of the issuers' tokens (their own secret-scanning pages).
+"""
+
+from __future__ import annotations
+
+import re
+
+from slimmer.errors import SlimmerError
+from slimmer.root.model import Entry, Root
+
+LIMIT = 64 << 10  # bytes: larger files are judged by name only
+
+# Whole names that are secrets as they are, when not empty.
+_NAMED = {
+    ".netrc": "netrc",
+    "_netrc": "netrc",
+    ".pgpass": "database-password",
+    ".git-credentials": "git-credentials",
+    ".bash_history": "shell-history",
+    ".zsh_history": "shell-history",
+    ".ash_history": "shell-history",
+    ".sh_history": "shell-history",
+    ".history": "shell-history",
+    ".python_history": "shell-history",
+    ".node_repl_history": "shell-history",
+    ".mysql_history": "shell-history",
+    ".psql_history": "shell-history",
+    ".sqlite_history": "shell-history",
+    ".rediscli_history": "shell-history",
+    ".irb_history": "shell-history",
+    "fish_history": "shell-history",
+    "ConsoleHost_history.txt": "shell-history",
+    ".vault-token": "token",
+    "application_default_credentials.json": "cloud-credentials",
+    "accessTokens.json": "cloud-credentials",
+    "credentials.db": "cloud-credentials",
+    ".s3cfg": "cloud-credentials",
+    ".boto": "cloud-credentials",
+    "terraform.tfstate": "cloud-credentials",
+}
+_STORES = (".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
+
+# Names whose content decides, whoever owns the file.
+_ASK_NAME = re.compile(
+    r"""(?x) \.(?:pem|key|priv|asc|ppk|env|pypirc|npmrc|yarnrc|dockercfg|htpasswd|ovpn)$
+    | ^\.env(?:\..*)?$ | ^id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?$ | ^ssh_host_[a-z0-9]+_key$ | ^g?shadow-?$
+    | ^credentials(?:\.(?:json|toml|ya?ml|ini))?$ | ^secrets?\.(?:json|toml|ya?ml|ini|env|txt)$
+    | ^(?:auth|config)\.json$ | ^kubeconfig$ | ^\.?my\.cnf$ | ^config$ | ^service[-_]account.*\.json$
+    | ^debian\.cnf$ | ^rclone\.conf$
+    """
+)
+# Suffixes that are worth a look where no package answers for the file.
+_TEXT = re.compile(
+    r"""(?x) \.(?: env|conf|cfg|cnf|ini|json|ya?ml|toml|properties|xml|txt|sh|bash|py|[mc]?js|ts|rb|php|pl|lua|tf|tfvars
+    | pem|key|crt|cert|local|config|dockercfg|npmrc|pypirc|credentials|token|secret|gradle|sql )$"""
+)
+
+_KEY = (
+    rb"-----BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----"
+    rb"(?:(?:\\[rn]|\s){1,8}(?:[A-Za-z-]{1,24}: [^\n]{0,120})?){1,8}[A-Za-z0-9+/=]{24}"
+)
+_CONTENT = (
+    ("private-key", re.compile(_KEY)),
+    ("token", re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_[A-Za-z0-9_]{60}|\bglpat-[A-Za-z0-9_-]{20}")),
+    ("token", re.compile(rb"\bxox[abeprs]-[0-9A-Za-z-]{20}|\bsk_live_[0-9a-zA-Z]{24}|\brk_live_[0-9a-zA-Z]{24}")),
+    ("token", re.compile(rb"\bnpm_[A-Za-z0-9]{36}|\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50}|\bhvs\.[A-Za-z0-9_-]{24}")),
+    ("token", re.compile(rb"\bAIza[0-9A-Za-z_-]{35}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
+    ("registry-credentials", re.compile(rb"_(?:authToken|password|auth)\s*=\s*[A-Za-z0-9+/=_-]{8}")),
+    ("registry-credentials", re.compile(rb'"(?:auth|identitytoken)"\s*:\s*"[A-Za-z0-9+/=_.-]{8}')),
+    ("cloud-credentials", re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\baws_secret_access_key\s*=\s*\S{20}")),
+    ("cloud-credentials", re.compile(rb"\bAccountKey=[A-Za-z0-9+/=]{60}|\bclient-key-data:\s*[A-Za-z0-9+/=]{40}")),
+    ("password-hash", re.compile(rb"^[^:\n]{1,64}:\$[0-9a-z]{1,10}\$[^:\n]{8}", re.MULTILINE)),
+    (
+        "password",
+        re.compile(rb"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"<>{}$]{1,64}:[^\s/@'\"<>{}$*]{4,128}@[A-Za-z0-9.-]+"),
+    ),
+    (
+        "password",
+        re.compile(
+            rb"(?im)^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|ACCESS_KEY|AUTH_TOKEN"
+            rb"|ACCESS_TOKEN)\s*=\s*['\"]?[^\s'\"$<>{}#]{8}"
+        ),
+    ),
+)
+# Assignments of passwords mean something in files of settings, not in programs' text.
+_SETTINGS = re.compile(r"\.(?:env|cnf|ini|properties|tfvars|pypirc)$|^\.env|^\.?my\.cnf$|^secrets?\.|^credentials")
+
+
+def suspicious(entry: Entry, *, owned: bool) -> bool:
+    """Whether a regular file's name says that it may hold a secret: cheap, asked for every path."""
+    name = entry.path[entry.path.rfind("/") + 1 :]
+    if name in _NAMED or name.endswith(_STORES):
+        return True
+    if owned:
+        return ("." in name[-5:] and bool(_ASK_NAME.search(name))) or name in _OWNED_NAMES
+    if entry.size > LIMIT:
+        return False
+    return "." not in name or bool(_TEXT.search(name)) or name[0] == "." or bool(_ASK_NAME.search(name))
+
+
+_OWNED_NAMES = frozenset({"shadow", "gshadow", "shadow-", "gshadow-"})
+
+
+def credential(root: Root, entry: Entry, *, owned: bool) -> str:
+    """The kind of secret in a file, "" for none. A file that cannot be read is judged by its name only."""
+    name = entry.path[entry.path.rfind("/") + 1 :]
+    known = _NAMED.get(name, "")
+    if known:
+        return known
+    if name.endswith(_STORES):
+        return "key-store"
+    if entry.size > LIMIT:
+        return ""
+    try:
+        with root.open(entry.path) as stream:
+            content = stream.read(LIMIT)
+    except (SlimmerError, OSError):
+        return ""
+    if b"\0" in content[:1024]:
+        return ""
+    settings = bool(_SETTINGS.search(name))
+    for kind, pattern in _CONTENT:
+        if kind == "password-hash" and not ("shadow" in name or "htpasswd" in name):
+            continue
+        if kind == "password" and (owned or not settings):
+            continue
+        if kind == "registry-credentials" and not (name.startswith(".") or name in ("config.json", "auth.json")):
+            continue
+        if pattern.search(content):
+            return kind
+    return ""

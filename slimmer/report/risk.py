@@ -1,0 +1,141 @@
+"""Which risk marks a path carries, each by a written definition.
+
+Content is looked at only where it must be, and never shown.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from slimmer.report.credentials import credential, suspicious
+from slimmer.report.model import Mark, Risk
+from slimmer.root.model import Entry, FileType, Root
+
+DEFINITIONS: Mapping[Risk, str] = {
+    Risk.SETUID: "a regular file with the setuid bit: it runs as its owner, whoever starts it",
+    Risk.SETGID: "a regular file with the setgid bit: it runs with its group, whoever starts it",
+    Risk.CAPABILITY: "a regular file with a security.capability attribute: it gains capabilities when it is started",
+    Risk.SHELL: "a command shell, by its name, in a directory of programs (busybox counts)",
+    Risk.INTERPRETER: "a program that runs other programs' text, by its name, in a directory of programs: "
+    "python, perl, node, awk, java …",
+    Risk.COMPILER: "a compiler, assembler, linker or build driver, by its name",
+    Risk.PACKAGE_MANAGER: "a program that installs software, by its name, in a directory of programs: apt, pip …",
+    Risk.NETWORK_CLIENT: "a program that talks to an address given on its command line, by its name, in a directory of "
+    "programs: curl, nc, ssh, openssl …",
+    Risk.PRIVILEGE_TOOL: "a program that changes who a process is or what it may do, by its name, in a directory of "
+    "programs: su, sudo, mount, unshare …",
+    Risk.KERNEL: "a file of the kernel, of its modules or firmware, or of a boot loader: below /boot, lib/modules, "
+    "lib/firmware, or /vmlinuz and /initrd.img",
+    Risk.DEBUGGER: "a program that attaches to processes or captures traffic, by its name, in a directory of programs",
+    Risk.WORLD_WRITABLE: "anyone may write it (mode o+w); sticky directories, links and devices do not count",
+    Risk.CREDENTIAL: "something that looks like a secret: a private key, a token, a password file, cloud or registry "
+    "credentials, a shell's history. By name, and by content of small files; only path and kind are told",
+    Risk.USER_WRITABLE: "the image's user, when it is not root, may write it by its mode; sticky directories "
+    "that all may write, links and devices do not count",
+    Risk.PRIVILEGED_PORT: "a program that listened on a port below 1024 in the recorded run",
+}
+
+
+def _programs() -> tuple[dict[str, tuple[Risk, ...]], dict[str, tuple[Risk, ...]]]:
+    """programs.toml as names to marks: in directories of programs, and anywhere."""
+    value = tomllib.loads(Path(__file__).with_name("programs.toml").read_text(encoding="utf-8"))
+    anywhere: dict[str, tuple[Risk, ...]] = {
+        name: (Risk(risk),) for risk, names in value.pop("anywhere").items() for name in names
+    }
+    found: dict[str, tuple[Risk, ...]] = {}
+    for risk, names in value.items():
+        for name in names:
+            found[name] = (*found.get(name, ()), Risk(risk))
+    return found, anywhere
+
+
+_PROGRAMS, _ANYWHERE = _programs()
+_PROGRAM_FOLDERS = ("bin", "/games", "/busybox", "/libexec", "/ssh-keysign", "/openssh", "/dbus-1.0")
+_KERNEL = ("/boot/", "/lib/modules/", "/usr/lib/modules/", "/lib/firmware/", "/usr/lib/firmware/")
+_KERNEL_TOP = ("/vmlinuz", "/initrd.img", "/System.map")
+
+
+def program_risks(path: str) -> tuple[Risk, ...]:
+    """What a program at this path is, by its name: `python3.11` and `x86_64-linux-gnu-gcc-12` are known too."""
+    folder, _, name = path.rpartition("/")
+    if name in _ANYWHERE:
+        return _ANYWHERE[name]
+    if not folder.endswith(_PROGRAM_FOLDERS):
+        return ()
+    found = _PROGRAMS.get(name)
+    if found is None:
+        base = name.rstrip("0123456789.").rstrip("-") if name[-1:].isdigit() else name
+        if "-linux-" in base or "-elf-" in base:
+            base = base.rpartition("-")[2]
+            found = _PROGRAMS.get(base)
+            return found if found and Risk.COMPILER in found else ()
+        found = _PROGRAMS.get(base) if base != name else None
+    return found or ()
+
+
+class Marker:
+    """Marks paths of one root. `uid`, `gids`: the image's user. `listens`: programs to ports they were seen on."""
+
+    def __init__(
+        self, root: Root, *, uid: int = 0, gids: Iterable[int] = (), listens: Mapping[str, int] | None = None
+    ) -> None:
+        self._root = root
+        self._uid = uid
+        self._gids = frozenset(gids)
+        self._listens = listens or {}
+
+    def marks(self, entry: Entry, xattrs: Mapping[str, bytes] | None, *, owned: bool = False) -> tuple[Mark, ...]:
+        """The marks of a path, in the order of Risk. `xattrs` None: look them up where they matter.
+
+        `owned`: a package holds the path, so its content is read only when its name asks for it.
+        """
+        kind, mode, path = entry.type, entry.mode, entry.path
+        found: list[Mark] = []
+        regular = kind is FileType.FILE
+        if regular and mode & 0o111:
+            if mode & 0o6000:
+                if mode & 0o4000:
+                    found.append(Mark(Risk.SETUID))
+                if mode & 0o2000:
+                    found.append(Mark(Risk.SETGID))
+            attributes = self._root.xattrs(path) if xattrs is None else xattrs
+            if attributes and "security.capability" in attributes:
+                found.append(Mark(Risk.CAPABILITY))
+            found += [Mark(risk) for risk in program_risks(path)]
+        elif regular and mode & 0o6000:
+            found += [Mark(Risk.SETUID)] if mode & 0o4000 else []
+            found += [Mark(Risk.SETGID)] if mode & 0o2000 else []
+        elif kind is FileType.SYMLINK:
+            found += [Mark(risk) for risk in program_risks(path)]
+        if kind is not FileType.DIRECTORY and (path.startswith(_KERNEL) or path.startswith(_KERNEL_TOP)):
+            found.append(Mark(Risk.KERNEL))
+        if kind in _WRITABLE:
+            self._writable(entry, found)
+        if regular and entry.size and suspicious(entry, owned=owned):
+            secret = credential(self._root, entry, owned=owned)
+            if secret:
+                found.append(Mark(Risk.CREDENTIAL, secret))
+        if self._listens and 0 < self._listens.get(path, 0) < 1024:
+            found.append(Mark(Risk.PRIVILEGED_PORT, str(self._listens[path])))
+        return tuple(found)
+
+    def _writable(self, entry: Entry, found: list[Mark]) -> None:
+        mode = entry.mode
+        if mode & 0o002:
+            if mode & 0o1000 and entry.type is FileType.DIRECTORY:
+                return
+            found.append(Mark(Risk.WORLD_WRITABLE))
+        if self._uid and self._may_write(entry):
+            found.append(Mark(Risk.USER_WRITABLE))
+
+    def _may_write(self, entry: Entry) -> bool:
+        if entry.uid == self._uid:  # path_resolution(7): the first class that fits decides
+            return bool(entry.mode & 0o200)
+        if entry.gid in self._gids:
+            return bool(entry.mode & 0o020)
+        return bool(entry.mode & 0o002)
+
+
+_WRITABLE = frozenset({FileType.FILE, FileType.DIRECTORY, FileType.FIFO, FileType.SOCKET})

@@ -1,0 +1,229 @@
+"""Writes manifest.json, removed.json and report.json: one row a line, so that memory stays flat and diffs are readable.
+
+    {
+    "format": "slimmer.manifest/1",
+    "paths": [
+    {"path": "/etc", "type": "directory", …},
+    {"path": "/etc/passwd", …}
+    ]
+    }
+
+ASCII throughout: a name that is not UTF-8 is a surrogate escape ("\\udc80"). Modes are octal
+text, times whole seconds (as the image has them), xattr values base64. Fields that are empty
+("target" of a file, "xattrs" of most) are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO, TypeVar
+
+from slimmer.closure.model import Reason, Unsure
+from slimmer.packages.model import Package
+from slimmer.report.model import (
+    MANIFEST,
+    REMOVED,
+    REPORT,
+    KeptPath,
+    PackageReport,
+    RemovedPath,
+    Report,
+    RiskyPath,
+    Subject,
+    Total,
+)
+from slimmer.root.model import Entry
+
+_encode = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(", ", ": ")).encode
+_Row = TypeVar("_Row")
+_BATCH = 1000  # rows joined for one write
+
+
+def write_manifest(stream: TextIO, rows: Iterable[KeptPath]) -> int:
+    """Write manifest.json from rows in path order; how many there were."""
+    return _write(stream, MANIFEST, rows, manifest_row)
+
+
+def write_removed(stream: TextIO, rows: Iterable[RemovedPath]) -> int:
+    """Write removed.json from rows in path order; how many there were."""
+    return _write(stream, REMOVED, rows, removed_row)
+
+
+def write_report(stream: TextIO, report: Report) -> None:
+    """Write report.json."""
+    json.dump(report_value(report), stream, indent=1, ensure_ascii=True)
+    stream.write("\n")
+
+
+def _write(stream: TextIO, name: str, rows: Iterable[_Row], value: Callable[[_Row], dict[str, Any]]) -> int:
+    stream.write(f'{{\n"format": "{name}",\n"paths": [')
+    batch: list[str] = []
+    count = 0
+    opening = "\n"
+    for row in rows:
+        batch.append(_encode(value(row)))
+        count += 1
+        if len(batch) == _BATCH:
+            stream.write(opening + ",\n".join(batch))
+            opening = ",\n"
+            batch.clear()
+    if batch:
+        stream.write(opening + ",\n".join(batch))
+    stream.write("\n]\n}\n")
+    return count
+
+
+def manifest_row(row: KeptPath) -> dict[str, Any]:
+    """The JSON value of a kept path."""
+    value = _entry(row.entry)
+    value["mtime"] = row.entry.mtime_ns // 1_000_000_000
+    if row.xattrs:
+        value["xattrs"] = {name: base64.b64encode(row.xattrs[name]).decode() for name in sorted(row.xattrs)}
+    if row.sha256:
+        value["sha256"] = row.sha256
+    value["package"] = _named(row.package)
+    if row.also:
+        value["also"] = [_named(package) for package in row.also]
+    if row.risks:
+        value["risks"] = [str(mark) for mark in row.risks]
+    value["reasons"] = [reason_value(reason) for reason in row.reasons]
+    return value
+
+
+def removed_row(row: RemovedPath) -> dict[str, Any]:
+    """The JSON value of a removed path."""
+    value = _entry(row.entry)
+    value["package"] = _named(row.package)
+    if row.also:
+        value["also"] = [_named(package) for package in row.also]
+    if row.risks:
+        value["risks"] = [str(mark) for mark in row.risks]
+    return value
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "path": entry.path,
+        "type": entry.type.value,
+        "mode": f"{entry.mode:04o}",
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "size": entry.size,
+    }
+    if entry.target:
+        value["target"] = entry.target
+    if entry.device:
+        value["device"] = [os.major(entry.device), os.minor(entry.device)]
+    return value
+
+
+def _named(package: Package | None) -> dict[str, str] | None:
+    if package is None:
+        return None
+    value = {"type": package.type.value, "name": package.name, "version": package.version}
+    if package.location:  # what tells two copies of one npm or Python package apart
+        value["location"] = package.location
+    return value
+
+
+def package_value(package: Package) -> dict[str, str]:
+    """All that is known of a package; empty fields left out."""
+    value = {
+        "type": package.type.value,
+        "name": package.name,
+        "version": package.version,
+        "architecture": package.architecture,
+        "source": package.source,
+        "source_version": package.source_version,
+        "license": package.license,
+        "location": package.location,
+    }
+    return {name: text for name, text in value.items() if text}
+
+
+def reason_value(reason: Reason) -> dict[str, str]:
+    return {"rule": reason.rule, "text": reason.text, "needed_by": reason.needed_by}
+
+
+def report_value(report: Report) -> dict[str, Any]:
+    """The JSON value of a report."""
+    return {
+        "format": REPORT,
+        "subject": _subject(report.subject),
+        "fat": _total(report.fat),
+        "slim": _total(report.slim),
+        "levels": [
+            {"level": each.level, "paths": each.paths, "bytes": each.bytes, "chosen": each.chosen}
+            for each in report.levels
+        ],
+        "packages": [_package_report(each) for each in report.packages],
+        "risks": [{"risk": each.risk.value, "fat": each.fat, "slim": each.slim} for each in report.risks],
+        "risky": [_risky(each) for each in report.risky],
+        "folders": [
+            {
+                "path": each.path,
+                "kept_files": each.kept_files,
+                "kept_bytes": each.kept_bytes,
+                "removed_files": each.removed_files,
+                "removed_bytes": each.removed_bytes,
+            }
+            for each in report.folders
+        ],
+        "rules": dict(sorted(report.rules.items())),
+        "unsure": [unsure_value(each) for each in report.unsure],
+        "syscalls": list(report.syscalls),
+        "notes": list(report.notes),
+    }
+
+
+def unsure_value(each: Unsure) -> dict[str, Any]:
+    return {"kind": each.kind, "path": each.path, "text": each.text, "weight": each.weight}
+
+
+def _subject(subject: Subject) -> dict[str, Any]:
+    return {
+        "source": subject.source,
+        "command": list(subject.command),
+        "architecture": subject.architecture,
+        "user": subject.user,
+        "image": subject.image,
+        "image_bytes": subject.image_bytes,
+        "version": subject.version,
+        "recorder": list(subject.recorder),
+    }
+
+
+def _total(total: Total) -> dict[str, int]:
+    return {
+        "paths": total.paths,
+        "files": total.files,
+        "bytes": total.bytes,
+        "packages": total.packages,
+        "executables": total.executables,
+        "shared_objects": total.shared_objects,
+    }
+
+
+def _package_report(each: PackageReport) -> dict[str, Any]:
+    return {
+        "package": package_value(each.package),
+        "state": each.state.value,
+        "kept_files": each.kept_files,
+        "kept_bytes": each.kept_bytes,
+        "removed_files": each.removed_files,
+        "removed_bytes": each.removed_bytes,
+        "copyright": each.copyright,
+        "part": list(each.part),
+    }
+
+
+def _risky(each: RiskyPath) -> dict[str, Any]:
+    return {
+        "path": each.path,
+        "risks": [str(mark) for mark in each.marks],
+        "package": _named(each.package),
+        "reason": reason_value(each.reason) if each.reason else None,
+    }

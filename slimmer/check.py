@@ -121,6 +121,9 @@ CONTENT = "its content differs"
 
 def _run(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None) -> Iterator[Comparison]:
     name = " ".join(fat.command)[:120]
+    if slim.failure is not None and fat.failure is None:
+        yield Comparison(name, _end(fat), "failed", str(slim.failure))
+        return
     if not (fat.stopped and slim.stopped) and not fat.interrupted:
         end_fat, end_slim = _end(fat), _end(slim)
         problem = "" if end_fat == end_slim else "it ends differently"

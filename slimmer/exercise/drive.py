@@ -23,6 +23,7 @@ from slimmer.exercise.output import Stream
 from slimmer.exercise.probe import PORTS, NoAnswer, connect, send, show
 from slimmer.recipe import Probe, Run
 from slimmer.recipe import probe as parse_probe
+from tracer.errors import TracerError
 from tracer.session import Command, Process, Session
 
 PAUSE = 0.02  # seconds between two looks while waiting
@@ -64,9 +65,9 @@ class Observer:
 def drive(session: Session, run: Run, command: Command, observer: Observer, *, shared: bool) -> RunOutcome:
     """Do one run in a session and stop everything that it started.
 
-    `shared`: the session is on the host's network. Raises SlimmerError when the
-    program does not start, dies before it was ready or never becomes ready; probes
-    that fail are in the outcome.
+    `shared`: the session is on the host's network. A program that does not start, dies
+    before it was ready or never becomes ready is the outcome's `failure`; probes that
+    fail are its `problems`.
     """
     return _Drive(session, run, command, observer, shared).go()
 
@@ -87,28 +88,25 @@ class _Drive:
         self._ports_before = listeners() if shared else frozenset()
 
     def go(self) -> RunOutcome:
-        run = self._run
-        self._refuse_taken_port()
-        try:
-            self._process = self._session.spawn(self._command, stdout=self._out.fd, stderr=self._err.fd)
-        finally:
-            self._out.started()
-            self._err.started()
         answers: list[Answer] = []
         executed: list[Executed] = []
+        failure: TracerError | None = None
+        code: int | None = None
+        stopped = False
         try:
-            works = bool(run.probes or run.exec or run.client or run.crawl or run.openapi)
-            if works or run.ready:
-                self._observer.stage("starting")
-                self._wait_ready()
-            if works and not self._asked():
-                self._observer.stage("exercising")
-                self._exercise(answers, executed)
-            if run.seconds is not None or not works:
-                self._observer.stage("running")
-                self._linger(run.seconds)
-        finally:
-            code, stopped = self._stop()
+            self._start()
+        except TracerError as error:
+            failure = error
+            self._finish_streams()
+        else:
+            try:
+                self._live(answers, executed)
+            except UsageProblem:
+                raise
+            except TracerError as error:
+                failure = error
+            finally:
+                code, stopped = self._stop()
         return RunOutcome(
             command=self._command.argv,
             exit_code=code,
@@ -118,7 +116,29 @@ class _Drive:
             answers=tuple(answers),
             executed=tuple(executed),
             interrupted=self._asked(),
+            failure=failure,
         )
+
+    def _start(self) -> None:
+        self._refuse_taken_port()
+        try:
+            self._process = self._session.spawn(self._command, stdout=self._out.fd, stderr=self._err.fd)
+        finally:
+            self._out.started()
+            self._err.started()
+
+    def _live(self, answers: list[Answer], executed: list[Executed]) -> None:
+        run = self._run
+        works = bool(run.probes or run.exec or run.client or run.crawl or run.openapi)
+        if works or run.ready:
+            self._observer.stage("starting")
+            self._wait_ready()
+        if works and not self._asked():
+            self._observer.stage("exercising")
+            self._exercise(answers, executed)
+        if run.seconds is not None or not works:
+            self._observer.stage("running")
+            self._linger(run.seconds)
 
     # ------------------------------------------------------------ readiness
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracer.errors import TracerError
+
 BODY_LIMIT = 1 << 20  # bytes of an answer that are kept for the comparison
 
 
@@ -41,6 +43,7 @@ class RunOutcome:
     answers: tuple[Answer, ...] = ()
     executed: tuple[Executed, ...] = ()
     interrupted: bool = False  # by Ctrl-C
+    failure: TracerError | None = None  # it did not start, never became ready, or died under the exercise
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -56,8 +56,13 @@ class Performed:
         return tuple(problem for outcome in self.outcomes for problem in outcome.problems)
 
 
-def perform(place: Place, recipe: Recipe, observer: Observer, *, record: bool = True) -> Performed:
-    """Do the recipe's runs one after another, each in a session of its own. Raises SlimmerError, UsageProblem."""
+def perform(
+    place: Place, recipe: Recipe, observer: Observer, *, record: bool = True, tolerant: bool = False
+) -> Performed:
+    """Do the recipe's runs one after another, each in a session of its own.
+
+    Raises TracerError when one fails; if `tolerant`, the failure is in its outcome.
+    """
     outcomes: list[RunOutcome] = []
     recordings: list[Recording] = []
     saved: dict[str, Saved | None] = {}
@@ -67,6 +72,8 @@ def perform(place: Place, recipe: Recipe, observer: Observer, *, record: bool = 
         with Session.start(_options(place, recipe, record)) as session:
             recorder, explanation = session.recorder, session.explanation
             outcome = drive(session, run, command, observer, shared=shared_network(place, recipe))
+            if outcome.failure is not None and not tolerant:
+                raise outcome.failure
             done = session.finish()
         outcomes.append(outcome)
         for path, state in done.saved.items():

@@ -1,0 +1,33 @@
+"""The rules of one closure, in the order in which they speak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimmer.closure import languages
+from slimmer.closure.application import ApplicationRule
+from slimmer.closure.elf import ElfRule
+from slimmer.closure.essentials import EssentialsRule
+from slimmer.closure.libraries import LIBRARY_RULES
+from slimmer.closure.model import Rule
+from slimmer.closure.packages_level import PackagesRule
+from slimmer.closure.profile_rules import ProfileRule
+from slimmer.closure.profiles import Profile
+from slimmer.closure.recorded import IncludeRule, RecordedRule
+from slimmer.closure.scripts import ScriptRule
+
+
+def rules_for(profiles: Sequence[Profile], include: Sequence[str] = ()) -> list[Rule]:
+    """New rules for one closure; they hold its state."""
+    return [
+        RecordedRule(),
+        IncludeRule(include),
+        EssentialsRule(),
+        ScriptRule(),
+        ElfRule(),
+        *(rule() for rule in LIBRARY_RULES),
+        ApplicationRule(),
+        ProfileRule(profiles),
+        *(rule() for rule in languages.LANGUAGE_RULES),
+        PackagesRule(),
+    ]

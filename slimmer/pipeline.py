@@ -1,0 +1,220 @@
+"""The way through: source → recording → closure → image → check → report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from slimmer.check import Miss, Verdict
+from slimmer.closure.model import Application
+from slimmer.errors import CheckFailed, SlimmerError
+from slimmer.exercise.drive import Observer, last_lines
+from slimmer.exercise.model import RunOutcome
+from slimmer.exercise.perform import Performed, perform
+from slimmer.image.archive import write_archive
+from slimmer.image.layout import Image
+from slimmer.image.unpack import write_rootfs
+from slimmer.packages.index import index
+from slimmer.plan import Plan, make_plan
+from slimmer.product import Product, write_image, write_review
+from slimmer.recipe import Recipe
+from slimmer.root.fingerprint import fingerprint
+from slimmer.root.live import SavedRoot
+from slimmer.source import Opened, open_source
+from slimmer.verify import verify
+from slimmer.workspace import Workspace, workspace
+from tracer.recording import Recording, merge_all
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where results go."""
+
+    directory: Path
+    archive: str = ""  # a file, or "-" for stdout
+    archive_tag: str = ""
+    rootfs: str = ""
+    check: bool = True
+    repair: bool = True
+    rounds: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """How the pipeline says what it does: `say` for lines, `observer` for runs."""
+
+    say: Callable[[str], None] = lambda text: None
+    observer: Observer = field(default_factory=Observer)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a whole trace gave."""
+
+    directory: Path
+    product: Product
+    verdict: Verdict
+    plan: Plan
+    explanation: str
+
+
+def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
+    """The whole way. Raises SlimmerError; CheckFailed when the slim image does not do what the fat root does."""
+    with workspace(outputs.directory) as space:
+        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target)], say=teller.say)
+        opened, performed, recording = record_runs(opened, recipe, teller)
+        return finish(space, opened, recording, recipe, outputs, teller, performed)
+
+
+def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
+    """Closure and image from recordings made before; checked when the recipe says how."""
+    recording = merge_all(recordings)
+    with workspace(outputs.directory) as space:
+        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target)], say=teller.say)
+        here = fingerprint(opened.root)
+        if recording.root and recording.root != here:
+            raise SlimmerError(
+                f"the recording was made in another root than {opened.root.name}",
+                f"it says {recording.root[:19]}, this one is {here[:19]}; name the root it was made in with --root or --image",
+            )
+        return finish(space, opened, recording, recipe, outputs, teller, None)
+
+
+def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
+    """Only the recording."""
+    opened = open_source(recipe.source, say=teller.say)
+    _, performed, recording = record_runs(opened, recipe, teller)
+    return recording, performed
+
+
+def record_runs(opened: Opened, recipe: Recipe, teller: Teller) -> tuple[Opened, Performed, Recording]:
+    """Do the recipe's runs in the fat root; the root as it was before them, and what they touched."""
+    performed = perform(opened.place, recipe, teller.observer)
+    expect(performed, recipe)
+    if performed.recording is None:
+        raise SlimmerError("nothing was recorded", "name the application with --run")
+    if performed.saved:
+        opened = replace(opened, root=SavedRoot(opened.root, performed.saved))
+    return opened, performed, replace(performed.recording, root=fingerprint(opened.root))
+
+
+def expect(performed: Performed, recipe: Recipe) -> None:
+    """Raises SlimmerError unless the fat root itself does what the recipe expects."""
+    for outcome, run in zip(performed.outcomes, recipe.runs, strict=False):
+        if outcome.problems:
+            raise SlimmerError(
+                "the exercise failed in the fat root:\n  " + "\n  ".join(outcome.problems[:6]),
+                _words(outcome) or "mend the exercise or the application first",
+            )
+        if not outcome.stopped and outcome.exit_code != run.expect_exit:
+            raise SlimmerError(
+                f"{' '.join(outcome.command)[:200]} exited with {outcome.exit_code}, not {run.expect_exit}",
+                (_words(outcome) + "\n  " if _words(outcome) else "")
+                + f"--expect-exit {outcome.exit_code} if that is as it should be",
+            )
+
+
+def _words(outcome: RunOutcome) -> str:
+    return last_lines(outcome.errors + b"\n" + outcome.output[-4096:])
+
+
+def finish(
+    space: Workspace,
+    opened: Opened,
+    recording: Recording,
+    recipe: Recipe,
+    outputs: Outputs,
+    teller: Teller,
+    performed: Performed | None,
+) -> Result:
+    """From a recording to a published output."""
+    packages = index(opened.root)
+    application = application_of(opened, recipe)
+    hidden = [str(space.path), str(space.target)] if opened.place.in_place else []
+    repairs: list[Miss] = []
+    environ = dict(os.environ)
+    for turn in range(max(1, outputs.rounds)):
+        teller.say("working out what is needed")
+        plan = make_plan(opened.root, packages, recording, application, recipe, repairs=repairs, hidden=hidden)
+        teller.say(f"packing {len(plan.paths)} paths")
+        image = _fresh_image(plan, opened, recipe, space.path / "image", environ)
+        if not outputs.check:
+            verdict = Verdict(False, why_not="--no-check was given")
+            break
+        teller.say("checking the slim image")
+        verdict = verify(opened, plan, image, recipe, performed, teller.observer)
+        fresh = [miss for miss in verdict.misses if miss not in repairs]
+        if verdict.passed or not verdict.performed or not outputs.repair or not fresh or turn + 1 == outputs.rounds:
+            break
+        teller.say(f"repairing: {len(fresh)} paths were looked for in vain")
+        repairs.extend(fresh)
+    verdict = replace(verdict, repaired=tuple(repairs))
+    if verdict.performed and not verdict.passed:
+        raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
+    notes = (*opened.notes, *(performed.explanation for performed in [performed] if performed))
+    report = write_review(plan, opened.root, image, recording, space.path, notes=tuple(filter(None, notes)))
+    _write(space.path / "recording.json", recording.dump())
+    _write(space.path / "check.json", verdict.dump())
+    _write(space.path / "recipe.toml", recipe.dump())
+    if outputs.rootfs:
+        write_rootfs(plan.root, plan.paths, Path(outputs.rootfs))
+    if outputs.archive:
+        _archive(space.path / "image", outputs, recipe)
+    directory = space.publish()
+    return Result(directory, Product(image, report), verdict, plan, performed.explanation if performed else "")
+
+
+def _fresh_image(plan: Plan, opened: Opened, recipe: Recipe, directory: Path, environ: Mapping[str, str]) -> Image:
+    shutil.rmtree(directory, ignore_errors=True)
+    return write_image(plan, opened.config, opened.place, recipe, directory, dict(environ))
+
+
+def application_of(opened: Opened, recipe: Recipe) -> Application:
+    """How the image will be started, for the rules."""
+    start = opened.place.start
+    run = recipe.runs[0] if recipe.runs else None
+    others = [run.command for run in recipe.runs[1:]] + [
+        tuple(shlex.split(line)) for run in recipe.runs for line in run.exec
+    ]
+    return Application(
+        argv=(run.command if run and run.command else start.argv),
+        env={**start.env, **(run.env if run else {})},
+        user=(run.user if run and run.user is not None else start.user),
+        workdir=(run.workdir if run and run.workdir else start.workdir) or "/",
+        executables=tuple(dict.fromkeys(argv[0] for argv in others if argv)),
+    )
+
+
+def _failed(verdict: Verdict) -> str:
+    lines = [f"{each.what}: {each.problem}" for each in verdict.comparisons if each.problem][:6]
+    lines += [
+        f"looked for in vain: {miss.path} (by {', '.join(miss.by) or 'a program'})" for miss in verdict.misses[:6]
+    ]
+    return "the slim image does not do what the fat root does:\n  " + "\n  ".join(lines)
+
+
+def _archive(layout: Path, outputs: Outputs, recipe: Recipe) -> None:
+    tag = outputs.archive_tag or f"slimmer:{recipe.image.tag}"
+    if outputs.archive == "-":
+        write_archive(layout, sys.stdout.buffer, tag)
+        sys.stdout.buffer.flush()
+        return
+    target = Path(outputs.archive)
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        with open(part, "wb") as stream:
+            write_archive(layout, stream, tag)
+        part.rename(target)
+    except OSError as error:
+        raise SlimmerError(f"cannot write --archive {target}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

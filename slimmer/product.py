@@ -1,0 +1,148 @@
+"""Writes an output's files: image, manifest, removed, report. One pass over the fat root, memory flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimmer import __version__
+from slimmer.configuration import configure
+from slimmer.errors import SlimmerError, UsageProblem
+from slimmer.exercise.identity import account
+from slimmer.exercise.perform import Place
+from slimmer.image.compress import Compression
+from slimmer.image.config import ImageConfig
+from slimmer.image.layer import LayerOptions, kept_xattrs
+from slimmer.image.layout import Image, build_image
+from slimmer.image.split import Group, split
+from slimmer.image.times import MtimePolicy, source_date_epoch
+from slimmer.packages.model import PackageType
+from slimmer.plan import Plan
+from slimmer.recipe import Layers, Recipe
+from slimmer.report.build import ReportBuilder
+from slimmer.report.model import KeptPath, RemovedPath, Report, Subject
+from slimmer.report.rows import Rows
+from slimmer.report.write import write_manifest, write_removed, write_report
+from slimmer.root.directory import DirectoryRoot
+from slimmer.root.model import Entry, FileType, Root, sort_key
+from tracer.recording import Recording
+
+OS_PACKAGES = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What was written."""
+
+    image: Image
+    report: Report
+
+
+def write_image(
+    plan: Plan, source: ImageConfig, place: Place, recipe: Recipe, directory: Path, environ: dict[str, str]
+) -> Image:
+    """The OCI layout. Raises SlimmerError."""
+    epoch = source_date_epoch(environ)
+    policy = MtimePolicy.keep()
+    if recipe.image.mtime == "epoch":
+        policy = MtimePolicy.set(epoch or 0)
+    elif epoch is not None:
+        policy = MtimePolicy.clamp(epoch)
+    options = LayerOptions(Compression(recipe.image.compression), policy)
+    config = configure(source, place, recipe, plan.root, plan.paths)
+    groups = _groups(plan) if recipe.image.layers is Layers.SPLIT else list(plan.paths)
+    return build_image(plan.root, groups, config, directory, options, recipe.image.tag, created=epoch or 0)
+
+
+def _groups(plan: Plan) -> list[Group]:
+    """Layers that change at different times: the distribution's files, language packages, the rest."""
+
+    def group_of(path: str) -> str:
+        package = plan.index.owner(path)
+        if package is None:
+            return "application"
+        return "os" if package.type in OS_PACKAGES else "runtime"
+
+    return list(split(plan.root, plan.paths, group_of))
+
+
+def write_review(
+    plan: Plan,
+    fat: Root,
+    image: Image,
+    recording: Recording,
+    directory: Path,
+    *,
+    notes: tuple[str, ...] = (),
+) -> Report:
+    """manifest.json, removed.json and report.json. Raises SlimmerError."""
+    uid, gids = _writer(fat, image.config.user)
+    rows = Rows(plan.root, plan.index, uid=uid, gids=gids)
+    builder = ReportBuilder()
+    digests = {path: digest for layer in image.layers for path, digest in layer.files.items()}
+
+    def kept() -> Iterator[KeptPath]:
+        for path in plan.paths:
+            entry = plan.root.entry(path)
+            if entry is None:
+                raise SlimmerError(f"{path} went away while it was packed", "the fat root must not change meanwhile")
+            attributes = kept_xattrs(plan.root.xattrs(path)) if entry.type is not FileType.SYMLINK else {}
+            row = rows.kept(entry, plan.reasons[path], sha256=digests.get(path, ""), xattrs=attributes)
+            builder.kept(row)
+            yield row
+
+    def removed() -> Iterator[RemovedPath]:
+        for entry in _rest(fat, plan.paths):
+            row = rows.removed(entry)
+            builder.removed(row)
+            yield row
+
+    with open(directory / "manifest.json", "w", encoding="utf-8") as stream:
+        write_manifest(stream, kept())
+    with open(directory / "removed.json", "w", encoding="utf-8") as stream:
+        write_removed(stream, removed())
+    said = list(notes)
+    if isinstance(fat, DirectoryRoot) and fat.unreadable:
+        first = ", ".join(fat.unreadable[:3])
+        said.append(f"{len(fat.unreadable)} directories could not be read and are not in the lists, e.g. {first}")
+    report = builder.finish(
+        Subject(
+            source=fat.name,
+            command=(*(image.config.entrypoint or ()), *(image.config.cmd or ())),
+            architecture=image.config.architecture,
+            image=image.image_id,
+            image_bytes=sum(layer.size for layer in image.layers),
+            version=__version__,
+            recorder=recording.recorder,
+            user=image.config.user,
+        ),
+        packages=plan.index.system_packages(),
+        unsure=plan.unsure,
+        levels=plan.levels,
+        notes=(*said, *recording.notes, *plan.notes),
+    )
+    with open(directory / "report.json", "w", encoding="utf-8") as stream:
+        write_report(stream, report)
+    return report
+
+
+def _rest(fat: Root, kept: tuple[str, ...]) -> Iterator[Entry]:
+    """What the fat root has and the image has not; both come in the same order."""
+    keep = iter(kept)
+    at: bytes | None = sort_key(next(keep, "")) or None
+    for entry in fat.walk():
+        key = sort_key(entry.path)
+        while at is not None and at < key:
+            following = next(keep, None)
+            at = None if following is None else sort_key(following)
+        if at != key:
+            yield entry
+
+
+def _writer(root: Root, user: str) -> tuple[int, tuple[int, ...]]:
+    try:
+        who = account(root, user).identity
+    except UsageProblem:
+        return 0, ()
+    return who.uid, (who.gid, *who.groups)

@@ -1,0 +1,80 @@
+"""Recorder by seccomp user notification: the kernel stops a call, we read its path, and let it go on.
+
+One stop is three system calls here (RECV, pread, SEND) and two switches of context;
+with SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6) both happen on one CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import select
+import struct
+
+from tracer.collector import Collector
+from tracer.seccomp import RET_USER_NOTIF, filter_for
+from tracer.syscalls import Action
+
+RECV = 0xC0502100
+SEND = 0xC0182101
+SET_FLAGS = 0x40082104
+_SYNC_WAKE_UP = 1
+
+_NOTICE = struct.Struct("=QIIiIQ6Q")
+_EMPTY = bytes(_NOTICE.size)
+_CONTINUE = struct.pack("=qiI", 0, 0, 1)
+
+
+def code(*, changes: bool) -> bytes:
+    """The filter: `changes` also stops what changes a file through a descriptor."""
+    actions = set(Action) - {Action.TRACER}
+    if not changes:
+        actions.discard(Action.CHANGES_FD)
+    return filter_for(RET_USER_NOTIF, actions)
+
+
+def prepare(listener: int) -> None:
+    """Once for each new listener."""
+    with contextlib.suppress(OSError):  # before 6.6
+        fcntl.ioctl(listener, SET_FLAGS, _SYNC_WAKE_UP)
+
+
+def serve(listener: int, collector: Collector) -> bool:
+    """Serve one listener until a signal comes (True) or its last process is gone (False)."""
+    recv, send, ioctl = RECV, SEND, fcntl.ioctl
+    unpack, empty, go_on, stop = _NOTICE.unpack, _EMPTY, _CONTINUE, collector.stop
+    while True:
+        try:
+            notice = ioctl(listener, recv, empty)
+        except OSError as error:
+            if error.errno == errno.EINTR:
+                return True
+            if error.errno == errno.ENOENT:  # its sender was killed, or there is none left
+                return not _hung_up(listener)
+            raise
+        fields = unpack(notice)
+        refusal = stop(fields[1], fields[3], fields[4], fields)
+        with contextlib.suppress(OSError):  # killed meanwhile
+            ioctl(listener, send, notice[:8] + (struct.pack("=qiI", 0, -refusal, 0) if refusal else go_on))
+
+
+def serve_once(listener: int, collector: Collector) -> bool:
+    """One notice of a listener that poll said is ready; False when there was none."""
+    try:
+        notice = fcntl.ioctl(listener, RECV, _EMPTY)
+    except OSError as error:
+        if error.errno in (errno.EINTR, errno.ENOENT):
+            return False
+        raise
+    fields = _NOTICE.unpack(notice)
+    refusal = collector.stop(fields[1], fields[3], fields[4], fields)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(listener, SEND, notice[:8] + (struct.pack("=qiI", 0, -refusal, 0) if refusal else _CONTINUE))
+    return True
+
+
+def _hung_up(listener: int) -> bool:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))

@@ -1,0 +1,147 @@
+"""The BPF program that selects the calls of `tracer.syscalls`, and its installation.
+
+The kernel keeps a bitmap of calls that a filter allows whatever their arguments
+(since 5.11), so what is not selected costs nothing, however long the program is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Container, Iterable
+
+from tracer.errors import TracerError
+from tracer.syscalls import Action, Call, Convention, Test, conventions
+
+RET_USER_NOTIF = 0x7FC00000
+RET_TRACE = 0x7FF00000
+RET_ALLOW = 0x7FFF0000
+
+# linux/filter.h
+_LD_ABS = 0x20
+_AND = 0x54
+_JA = 0x05
+_JEQ = 0x15
+_RET = 0x06
+
+_NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
+
+_SYS_SECCOMP = {"x86_64": 317, "i386": 354, "i686": 354, "aarch64": 277, "armv7l": 383, "armv8l": 383}
+_SET_MODE_FILTER = 1
+_NEW_LISTENER = 1 << 3
+_WAIT_KILLABLE = 1 << 5
+_PR_SET_NO_NEW_PRIVS = 38
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+
+def _op(code: int, k: int, jt: int = 0, jf: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, jt, jf, k)
+
+
+def _when(test: Test, yes: int, no: int) -> list[bytes]:
+    """Load and compare; jumps are relative to the end of this sequence."""
+    upper = test.upper == (struct.pack("=H", 1) == b"\1\0")  # where the upper half lies depends on endianness
+    code = [_op(_LD_ABS, _ARGS + 8 * test.argument + (4 if upper else 0))]
+    if test.mask != 0xFFFFFFFF:
+        code.append(_op(_AND, test.mask))
+    return [*code, _op(_JEQ, test.value, yes, no)]
+
+
+def _decide(call: Call, action: int) -> list[bytes]:
+    """Ends in a RET on every way."""
+    code: list[bytes] = []
+    for test in call.only:  # any of them stops
+        code += [*_when(test, 0, 1), _op(_RET, action)]
+    if call.only:
+        return [*code, _op(_RET, RET_ALLOW)]
+    rest: list[bytes] = [_op(_RET, RET_ALLOW), _op(_RET, action)]
+    if not call.unless:
+        return [_op(_RET, action)]
+    for test in reversed(call.unless):  # the first that fails stops
+        rest = _when(test, 0, len(rest) - 1) + rest
+    return rest
+
+
+def program(kernel: Iterable[Convention], action: int, actions: Container[Action]) -> bytes:
+    """An array of struct sock_filter: `action` for the calls whose Action is among `actions`, else allow."""
+    blocks: dict[int, list[bytes]] = {}
+    for convention in kernel:
+        code = blocks.setdefault(convention.audit, [_op(_LD_ABS, _NR)])
+        for number, call in sorted(convention.calls.items()):
+            if call.action in actions:
+                decision = _decide(call, action)
+                code += [_op(_JEQ, number, 0, len(decision)), *decision]
+    whole = [_op(_LD_ABS, _ARCH)]
+    for audit, code in blocks.items():
+        code.append(_op(_RET, RET_ALLOW))
+        whole += [_op(_JEQ, audit, 1, 0), _op(_JA, len(code)), *code]
+    whole.append(_op(_RET, RET_ALLOW))
+    return b"".join(whole)
+
+
+class _Fprog(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+class Refused(TracerError):
+    """The kernel refused the filter."""
+
+    def __init__(self, number: int) -> None:
+        reasons = {
+            errno.EBUSY: "a seccomp listener is already there, from a container runtime or another recorder",
+            errno.EINVAL: "the kernel is older than 5.5 or was built without it",
+            errno.EACCES: "no_new_privs could not be set",
+            errno.ENOSYS: "the kernel was built without seccomp, or a filter already there forbids it",
+            errno.EPERM: "a filter already there forbids it",
+        }
+        super().__init__(
+            f"the kernel refused the seccomp filter that recording needs: {os.strerror(number)}",
+            reasons.get(number, ""),
+        )
+        self.errno = number
+
+
+def set_no_new_privs() -> None:
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise Refused(ctypes.get_errno())
+
+
+def install(code: bytes, *, listener: bool) -> int:
+    """Filter this thread and what it starts; gives the listener's descriptor, or 0. Raises Refused.
+
+    no_new_privs is set only when the kernel insists, so that setuid programs keep
+    working where the caller has CAP_SYS_ADMIN in its user namespace.
+    """
+    number = _SYS_SECCOMP[platform.machine()]
+    prog = _Fprog(len(code) // 8, code)
+    wishes = (_NEW_LISTENER | _WAIT_KILLABLE, _NEW_LISTENER) if listener else (0,)
+    privileged = True
+    for flags in wishes:
+        while True:
+            done = libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(prog))
+            if done >= 0:
+                return int(done)
+            failure = ctypes.get_errno()
+            if failure != errno.EACCES or not privileged:
+                break
+            privileged = False
+            set_no_new_privs()
+        if failure != errno.EINVAL:
+            break
+    raise Refused(failure)
+
+
+def filter_for(action: int, actions: Container[Action]) -> bytes:
+    """The program for this machine. Raises TracerError when its system calls are not known."""
+    kernel = conventions(platform.machine())
+    if not kernel:
+        raise TracerError(
+            f"recording is not possible on {platform.machine()}: its system calls are not in the table",
+            "record on x86_64 or aarch64",
+        )
+    return program(kernel, action, actions)

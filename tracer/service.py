@@ -1,0 +1,354 @@
+"""Starts the recorder process and talks to it: the implementation of `tracer.recorder`.
+
+The service is a fork of its caller (no exec: it is there in a millisecond) and dies with
+it. It sleeps where the work comes from: in the listener's ioctl while there is one, in
+waitpid while there are tracees. What else may want it (a command to arm, the caller's
+words) raises SIGIO, which interrupts that sleep; a timer does the same a few times a second,
+so that a signal that came a moment too early costs a moment and not for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import mmap
+import os
+import pickle
+import platform
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from types import FrameType
+
+from tracer import notify
+from tracer.collector import Collected, Collector, accesses, executions
+from tracer.errors import TracerError
+from tracer.recorder import ServiceOptions
+from tracer.recording import Recording
+from tracer.seccomp import Refused, install, libc
+from tracer.syscalls import conventions
+
+_TICK = 0.25  # seconds
+_PR_SET_PDEATHSIG = 1
+_CREDENTIALS = struct.Struct("=iii")
+
+_GO, _NO = b"go", b"no"
+
+
+class Channel:
+    """The end of the channel that whoever starts commands inherits."""
+
+    def __init__(self, end: socket.socket, code: bytes) -> None:
+        self._end = end
+        self._code = code
+
+    def arm(self) -> None:
+        """See tracer.recorder.Channel."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with mine, theirs:
+            self._arm(mine, theirs)
+
+    def _arm(self, mine: socket.socket, theirs: socket.socket) -> None:
+        try:
+            # The kernel adds who we are, in the service's own numbers.
+            socket.send_fds(self._end, [b"arm"], [theirs.fileno()])
+        except OSError as error:
+            raise TracerError(f"the recorder is gone: {error.strerror}", "look above for why it ended") from error
+        theirs.close()
+        self._expect(mine)
+        # From here on, a call that names a path waits for the service; sendmsg, recvmsg and close do not.
+        try:
+            listener = install(self._code, listener=True)
+        except Refused as refused:
+            mine.send(struct.pack("=i", refused.errno))
+            raise
+        socket.send_fds(mine, [struct.pack("=i", 0)], [listener])
+        os.close(listener)
+        self._expect(mine)
+
+    @staticmethod
+    def _expect(mine: socket.socket) -> None:
+        answer = mine.recv(4096)
+        if answer != _GO:
+            raise TracerError(
+                f"the recorder did not take this command: {os.fsdecode(answer[len(_NO) :]) or 'it has ended'}"
+            )
+
+    def close(self) -> None:
+        """See tracer.recorder.Channel."""
+        self._end.close()
+
+
+class Service:
+    """The recorder process, as its parent sees it."""
+
+    def __init__(
+        self, pid: int, recorder: str, explanation: str, channel: Channel, words: socket.socket, counter: mmap.mmap
+    ) -> None:
+        self._pid = pid
+        self._recorder = recorder
+        self._explanation = explanation
+        self._channel = channel
+        self._words = words
+        self._counter = counter
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def recorder(self) -> str:
+        return self._recorder
+
+    @property
+    def explanation(self) -> str:
+        return self._explanation
+
+    @property
+    def channel(self) -> Channel:
+        return self._channel
+
+    def recorded_root(self, pid: int) -> None:
+        """See tracer.recorder.Service. Raises TracerError when the service is gone or cannot see that process."""
+        try:
+            self._words.sendall(b"root %d\n" % pid)
+            answer = self._words.recv(4096)
+        except OSError as error:
+            raise TracerError(f"the recorder is gone: {error.strerror}") from error
+        if answer != _GO:
+            why = os.fsdecode(answer) or "it has ended"
+            raise TracerError(f"the recorder cannot see the root of process {pid}: {why}")
+
+    def count(self) -> int:
+        return int.from_bytes(self._counter[:8], sys.byteorder)
+
+    def finish(self) -> Recording:
+        """See tracer.recorder.Service."""
+        self._channel.close()
+        blocks: list[bytes] = []
+        with self._words, contextlib.suppress(OSError):
+            self._words.sendall(b"finish\n")
+            while block := self._words.recv(1 << 16):
+                blocks.append(block)
+        status = -1
+        with contextlib.suppress(ChildProcessError):
+            status = os.waitpid(self._pid, 0)[1]
+        self._counter.close()
+        answer = b"".join(blocks)
+        if not answer:
+            how = f"by signal {os.WTERMSIG(status)}" if status >= 0 and os.WIFSIGNALED(status) else "early"
+            raise TracerError(f"the recorder (process {self._pid}) ended {how}; what it recorded is lost")
+        value = pickle.loads(answer)
+        if isinstance(value, str):
+            raise TracerError("the recorder failed; what it recorded is lost", value)
+        collected: Collected = value
+        return Recording(
+            accesses=accesses(collected),
+            executions=executions(collected),
+            architecture=platform.machine(),
+            recorder=(self._recorder,),
+            notes=tuple(collected.notes),
+        )
+
+
+def start(options: ServiceOptions) -> Service:
+    """Fork the service. Raises TracerError when the wanted recorder cannot work here."""
+    changes = options.before_change is not None
+    code = notify.code(changes=changes)
+    channel_end, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel_end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anyone can send
+    words_end, words = socket.socketpair()
+    counter = mmap.mmap(-1, mmap.PAGESIZE)
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            channel.close()
+            words.close()
+            _become_service(parent)
+            collector = Collector(conventions(platform.machine()), options.before_change)
+            _Server(collector, channel_end, words_end, counter).run()
+            status = 0
+        except BaseException:
+            with contextlib.suppress(OSError):
+                words_end.sendall(pickle.dumps(traceback.format_exc()))
+        finally:
+            os._exit(status)
+    channel_end.close()
+    words_end.close()
+    return Service(pid, "notify", "", Channel(channel, code), words, counter)
+
+
+def _become_service(parent: int) -> None:
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        os.setsid()  # a Ctrl-C or a hang-up is for the caller; we end when it says so or ends
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.settrace(None)
+    sys.setprofile(None)
+    gc.disable()
+    gc.freeze()
+
+
+class _Server:
+    """The loop of the service."""
+
+    def __init__(self, collector: Collector, channel: socket.socket, words: socket.socket, counter: mmap.mmap) -> None:
+        self._collector = collector
+        self._channel = channel
+        self._words = words
+        self._counter = counter
+        self._arming: dict[int, tuple[socket.socket, int]] = {}  # descriptor → its socket, who is at the other end
+        self._listeners: list[int] = []
+        self._finished = False
+        self._spoken = b""
+
+    def run(self) -> None:
+        signal.signal(signal.SIGIO, lambda *_: None)
+        signal.signal(signal.SIGALRM, self._tick)
+        for end in (self._channel, self._words):
+            self._alert(end)
+        signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
+        while not self._finished:
+            self._attend(0 if len(self._listeners) == 1 else None)
+            if self._finished:
+                break
+            if len(self._listeners) == 1 and not notify.serve(self._listeners[0], self._collector):
+                self._drop(self._listeners[0])
+        self._drain()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._publish()
+        self._words.setblocking(True)
+        self._words.sendall(pickle.dumps(self._collector.collected(), pickle.HIGHEST_PROTOCOL))
+
+    @staticmethod
+    def _alert(end: socket.socket) -> None:
+        end.setblocking(False)
+        fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def _tick(self, _number: int, _frame: FrameType | None) -> None:
+        self._collector.tick()
+        self._publish()
+
+    def _publish(self) -> None:
+        self._counter[:8] = self._collector.count().to_bytes(8, sys.byteorder)
+
+    # -- everything but the single listener ------------------------------------
+
+    def _attend(self, timeout: int | None) -> None:
+        """Whatever is ready: words, commands to arm, and the listeners when there are several."""
+        poll = select.poll()
+        for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners):
+            poll.register(fd, select.POLLIN)
+        for fd, event in poll.poll(timeout):
+            if fd == self._channel.fileno():
+                self._hear_channel()
+            elif fd == self._words.fileno():
+                self._hear_words()
+            elif fd in self._arming:
+                self._hear_arming(fd)
+            elif fd in self._listeners:
+                if event & select.POLLIN:
+                    notify.serve_once(fd, self._collector)
+                elif event & (select.POLLHUP | select.POLLERR):
+                    self._drop(fd)
+
+    def _drop(self, listener: int) -> None:
+        self._listeners.remove(listener)
+        os.close(listener)
+
+    def _hear_channel(self) -> None:
+        while True:
+            try:
+                message, control, _, _ = self._channel.recvmsg(64, 1024)
+            except BlockingIOError:
+                return
+            if not message:  # every other end is closed; the caller may still say finish
+                self._channel.close()
+                self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # never readable
+                return
+            fds, pid = _unpack(control)
+            if not fds:
+                continue
+            end = socket.socket(fileno=fds[0])
+            self._alert(end)
+            self._arming[end.fileno()] = end, pid
+            self._answer(end, _GO)
+
+    def _hear_arming(self, fd: int) -> None:
+        end, pid = self._arming.pop(fd)
+        with end:
+            try:
+                message, control, _, _ = end.recvmsg(64, 1024)
+            except OSError:
+                return
+            fds, _ = _unpack(control)
+            if message and not struct.unpack("=i", message)[0] and fds:
+                notify.prepare(fds[0])
+                self._listeners.append(fds[0])
+                self._collector.arm(pid)
+                self._answer(end, _GO)
+
+    @staticmethod
+    def _answer(end: socket.socket, answer: bytes) -> None:
+        with contextlib.suppress(OSError):
+            end.send(answer)
+
+    def _hear_words(self) -> None:
+        try:
+            block = self._words.recv(4096)
+        except BlockingIOError:
+            return
+        if not block:  # the caller is gone; so shall we be
+            os._exit(1)
+        self._spoken += block
+        while b"\n" in self._spoken:
+            word, _, self._spoken = self._spoken.partition(b"\n")
+            if word == b"finish":
+                self._finished = True
+            else:
+                try:
+                    root = os.readlink(b"/proc/%d/root" % int(word.split()[1]))
+                except OSError as error:
+                    self._answer(self._words, os.fsencode(str(error)))
+                    continue
+                self._collector.prefix = b"" if root == b"/" else root
+                self._answer(self._words, _GO)
+
+    def _drain(self) -> None:
+        """What was asked before the end is still noted."""
+        poll = select.poll()
+        for fd in self._listeners:
+            poll.register(fd, select.POLLIN)
+        while any(event & select.POLLIN and notify.serve_once(fd, self._collector) for fd, event in poll.poll(0)):
+            pass
+
+
+def _unpack(control: list[tuple[int, int, bytes]]) -> tuple[list[int], int]:
+    """The descriptors and the sender's process id among a message's control data."""
+    fds: list[int] = []
+    pid = 0
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds += [fd for (fd,) in struct.iter_unpack("=i", data[: len(data) // 4 * 4])]
+        elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            pid = _CREDENTIALS.unpack(data)[0]
+    return fds, pid

@@ -39,6 +39,7 @@ class Outputs:
     archive: str = ""  # a file, or "-" for stdout
     archive_tag: str = ""
     rootfs: str = ""
+    push: str = ""
     check: bool = True
     repair: bool = True
     rounds: int = 4
@@ -80,7 +81,8 @@ def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, tel
         if recording.root and recording.root != here:
             raise SlimmerError(
                 f"the recording was made in another root than {opened.root.name}",
-                f"it says {recording.root[:19]}, this one is {here[:19]}; name the root it was made in with --root or --image",
+                f"it says {recording.root[:19]}, this one is {here[:19]}; "
+                "name the root it was made in with --root or --image",
             )
         return finish(space, opened, recording, recipe, outputs, teller, None)
 

@@ -57,6 +57,13 @@ class Index:
             found += database.owners(path)
         return [*found, *self._claimed(path)]
 
+    def owners_of_file(self, path: str) -> Sequence[Package]:
+        """The same for a path that is known to be no directory: nothing has to be looked up on disk."""
+        found: list[Package] = []
+        for database in self.databases:
+            found += database.owners(path)
+        return [*found, *self._claimed(path, file=True)]
+
     def installed(self, package: Package) -> Installed | None:
         """The operating system's own record of a package; None for a language's package."""
         for database in self.databases:
@@ -119,11 +126,13 @@ class Index:
         territory = None if self.installed(package) else self._territory(package)
         return territory.metadata_files(package) if territory else ()
 
-    def _claimed(self, path: str) -> list[Package]:
-        parent = path.rpartition("/")[0]
-        territories = self._claims_of(
-            path if self.places.is_directory_name(path) or is_directory(self.root, path) else parent
-        )
+    def _claimed(self, path: str, *, file: bool = False) -> list[Package]:
+        if not file and (path in self._claims or is_directory(self.root, path)):
+            territories = self._claims_of(path)
+        else:
+            territories = self._claims_of(path.rpartition("/")[0])
+        if not territories:
+            return []
         found: list[Package] = []
         for territory in reversed(territories):  # the innermost first
             found += [each for each in territory.owners(path) if each not in found]

@@ -47,6 +47,9 @@ class PackageIndex(Protocol):
     def owners(self, path: str) -> Sequence[Package]:
         """All packages that hold it, the owner first: directories are shared, a deb may hold a wheel's files."""
 
+    def owners_of_file(self, path: str) -> Sequence[Package]:
+        """The same for a path that is known to be no directory: cheaper, the root is not asked."""
+
     def files(self, package: Package) -> Sequence[str]:
         """Canonical paths that a package holds, directories included, sorted as bytes."""
 

@@ -43,7 +43,7 @@ class Rows:
     def _packages(self, entry: Entry) -> tuple[Package | None, tuple[Package, ...]]:
         if entry.type is FileType.DIRECTORY:
             return self._index.owner(entry.path), ()
-        found = self._index.owners(entry.path)
+        found = self._index.owners_of_file(entry.path)
         if not found:
             return None, ()
         return found[0], tuple(found[1:])

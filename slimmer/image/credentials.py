@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 import subprocess
@@ -61,7 +60,7 @@ def find(reference: Reference, environ: Mapping[str, str]) -> Credentials | None
             raise SlimmerError(f"cannot read the credentials in {place}: {error.strerror}") from error
         if not data.strip():
             continue
-        found = _in_file(document.load(data, str(place)), reference, environ)
+        found = _in_file(document.load(data, str(place), secret=True), reference, environ)
         if found is not None:
             return found
     return None
@@ -157,9 +156,9 @@ def _ask(helper: str, server: str, environ: Mapping[str, str]) -> Credentials | 
             return None
         raise SlimmerError(f"{program} failed for {server} with exit code {done.returncode}")
     try:
-        answer = document.load(done.stdout, program)
+        answer = document.load(done.stdout, program, secret=True)
         username, secret = answer.get("Username").text(""), answer.get("Secret").text("")
-    except (SlimmerError, json.JSONDecodeError):
+    except SlimmerError:
         raise SlimmerError(f"{program} gave an answer for {server} that is not JSON with Username and Secret") from None
     if not secret:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -16,8 +17,11 @@ DEEPEST = 64
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}]', re.DOTALL)
 
 
-def load(data: bytes, what: str) -> Node:
-    """The JSON text as a node. Raises SlimmerError: not JSON, too large, too deep, a key given twice."""
+def load(data: bytes, what: str, *, secret: bool = False) -> Node:
+    """The JSON text as a node. Raises SlimmerError: not JSON, too large, too deep, a key given twice.
+
+    `what` names it in messages; with `secret` they never quote its values.
+    """
     if len(data) > LARGEST:
         raise SlimmerError(f"{what} is {len(data)} bytes large; {LARGEST} is the most that is read")
     try:
@@ -33,7 +37,7 @@ def load(data: bytes, what: str) -> Node:
         return found
 
     try:
-        return Node(json.loads(text, object_pairs_hook=unique, parse_constant=_refuse), what)
+        return Node(json.loads(text, object_pairs_hook=unique, parse_constant=_refuse), what, secret)
     except (ValueError, RecursionError) as error:
         raise SlimmerError(f"{what} is not JSON: {error}") from error
 
@@ -44,6 +48,11 @@ def dump(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         raise SlimmerError(f"{error.object!r} holds bytes that are not UTF-8 and cannot stand in JSON") from error
+
+
+def digest(data: bytes) -> str:
+    """A blob's name: "sha256:HEX"."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -68,14 +77,19 @@ class Node:
     A key that is missing and one that is null are the same, as Go's encoders write either.
     """
 
-    __slots__ = ("_value", "where")
+    __slots__ = ("_secret", "_value", "where")
 
-    def __init__(self, value: Any, where: str) -> None:
+    def __init__(self, value: Any, where: str, secret: bool = False) -> None:
         self._value = value
+        self._secret = secret
         self.where = where
 
     def get(self, key: str) -> Node:
-        return Node(self._object().get(key), f"{self.where}: {key}")
+        return Node(self._object().get(key), f"{self.where}: {key}", self._secret)
+
+    def raw(self) -> object:
+        """The value as it is, to be written again unchanged."""
+        return self._value
 
     @property
     def missing(self) -> bool:
@@ -107,11 +121,11 @@ class Node:
             return ()
         if not isinstance(self._value, list):
             raise self._unlike("a list")
-        return tuple(Node(value, f"{self.where}[{index}]") for index, value in enumerate(self._value))
+        return tuple(Node(value, f"{self.where}[{index}]", self._secret) for index, value in enumerate(self._value))
 
     def names(self) -> tuple[str, ...]:
         """An object's keys, sorted; empty when missing."""
-        return tuple(sorted(Node(key, f"{self.where}: a key").text() for key in self._object()))
+        return tuple(sorted(Node(key, f"{self.where}: a key", self._secret).text() for key in self._object()))
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """An object whose values are texts, sorted by key; empty when missing."""
@@ -125,5 +139,7 @@ class Node:
         return self._value
 
     def _unlike(self, wanted: str) -> SlimmerError:
+        if self._secret:
+            return SlimmerError(f"{self.where} is not {wanted}")
         shown = json.dumps(self._value)
         return SlimmerError(f"{self.where} is {shown if len(shown) < 60 else shown[:60] + '…'}, not {wanted}")

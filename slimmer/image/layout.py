@@ -9,7 +9,6 @@ A second manifest in the index would break skopeo and syft, so none is ever adde
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -92,7 +91,7 @@ def blob_path(directory: Path, digest: str) -> Path:
 
 def write_blob(directory: Path, data: bytes, media_type: str) -> Descriptor:
     """Put a blob into a layout."""
-    found = Descriptor(media_type, f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
+    found = Descriptor(media_type, document.digest(data), len(data))
     _write(blob_path(directory, found.digest), data)
     return found
 
@@ -224,7 +223,7 @@ def _descriptor(node: document.Node) -> Descriptor:
 def _verified(directory: Path, descriptor: Descriptor) -> bytes:
     place = blob_path(directory, descriptor.digest)
     data = _read(place)
-    if len(data) != descriptor.size or f"sha256:{hashlib.sha256(data).hexdigest()}" != descriptor.digest:
+    if len(data) != descriptor.size or document.digest(data) != descriptor.digest:
         raise SlimmerError(f"{place} is damaged: its content is not what its name says", "make the image again")
     return data
 

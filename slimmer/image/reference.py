@@ -21,7 +21,7 @@ LONGEST_REPOSITORY = 255
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One image in a registry. `host` is as written ("docker.io" when not); at least one of `tag` and `digest` is set."""
+    """One image in a registry. `host` is as written, "docker.io" when not; `tag` or `digest` is set, or both."""
 
     host: str
     repository: str

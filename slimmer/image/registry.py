@@ -1,0 +1,410 @@
+"""A client for registries (distribution-spec), shared by pull and push.
+
+One host, one client. What it sees to: bearer and basic authorization, retries with
+backoff, digests and sizes verified, redirects that never carry credentials to
+another host, TLS always but for loopback or by explicit wish, and that no secret
+reaches a message.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+import httpx
+
+from slimmer.errors import SlimmerError
+from slimmer.image import credentials as store
+from slimmer.image import document
+from slimmer.image.authorization import Authorization, Scope
+from slimmer.image.credentials import Credentials
+from slimmer.image.reference import Reference, is_loopback
+from slimmer.image.transport import Retry, Transient, tls_context
+
+LARGEST_MANIFEST = document.LARGEST
+MOST_REDIRECTS = 5
+# Both write whole URLs, where a query may be a secret, to the log.
+for _library in ("httpx", "httpcore"):
+    logging.getLogger(_library).setLevel(logging.WARNING)
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+OCTETS = "application/octet-stream"
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+
+
+class Access(enum.Enum):
+    """What is asked for; the actions of a token's scope."""
+
+    PULL = "pull"
+    PUSH = "pull,push"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """How to speak to a registry.
+
+    `insecure` allows plain HTTP and unknown certificates. `credentials` None: docker's and
+    podman's files are asked. `transport`, `sleep` and `environ` are for tests.
+    """
+
+    insecure: bool = False
+    credentials: Credentials | None = None
+    retry: Retry = field(default_factory=Retry)
+    timeout: float = 60.0  # seconds without a byte
+    transport: httpx.BaseTransport | None = None
+    sleep: Callable[[float], None] = time.sleep
+    environ: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest or index as the registry gave it, verified against `digest`."""
+
+    data: bytes
+    media_type: str
+    digest: str
+
+
+class Registry:
+    """A client for the repository of one reference. Use in `with`; methods raise SlimmerError."""
+
+    def __init__(self, reference: Reference, options: RegistryOptions | None = None) -> None:
+        self.reference = reference
+        self._options = options or RegistryOptions()
+        environ = self._options.environ if self._options.environ is not None else os.environ
+        chosen = self._options.credentials or store.find(reference, environ)
+        self._client = httpx.Client(
+            transport=self._options.transport,
+            verify=tls_context(reference.endpoint, verify=not self._options.insecure),
+            timeout=httpx.Timeout(self._options.timeout, connect=15.0),
+            headers={"User-Agent": "slimmer"},
+            trust_env=not is_loopback(reference.endpoint),  # no proxy in between
+        )
+        self._authorization = Authorization(chosen, self._client.send, self._plain)
+        self._base: httpx.URL | None = None
+
+    def _plain(self, host: str) -> bool:
+        """Whether a host may be spoken to without TLS."""
+        return self._options.insecure or is_loopback(host)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._client.close()
+
+    # Manifests
+
+    def manifest(self, name: str, accept: Iterable[str] = MANIFEST_TYPES) -> Manifest:
+        """A manifest by tag or digest. Raises SlimmerError when there is none or it is not what its digest says."""
+        with self._ask("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
+            self._expect(response, 200, what=f"the manifest {name}")
+            data = self._body(response, f"the manifest {name}")
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        digest = document.digest(data)
+        wanted = name if DIGEST.fullmatch(name) else response.headers.get("Docker-Content-Digest", digest)
+        if digest != wanted:
+            raise SlimmerError(f"{self.reference}: the manifest {name} is {digest}, not {wanted} as announced")
+        return Manifest(data, media_type, digest)
+
+    def manifest_digest(self, name: str, accept: Iterable[str] = MANIFEST_TYPES) -> str | None:
+        """The digest that a tag or digest stands for, as the registry says; None when there is no such manifest."""
+        with self._ask("HEAD", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
+            if response.status_code == 404:
+                return None
+            self._expect(response, 200, what=f"the manifest {name}")
+            found = str(response.headers.get("Docker-Content-Digest", ""))
+        return found if DIGEST.fullmatch(found) else self.manifest(name, accept).digest
+
+    def put_manifest(self, name: str, data: bytes, media_type: str) -> Mapping[str, str]:
+        """Store a manifest under a tag or its digest; the answer's headers, keys in small letters."""
+        digest = document.digest(data)
+        with self._ask(
+            "PUT", f"manifests/{name}", access=Access.PUSH, headers={"Content-Type": media_type}, content=data
+        ) as response:
+            self._expect(response, 201, what=f"the manifest {name}")
+            stored = response.headers.get("Docker-Content-Digest", digest)
+            headers = {key.lower(): value for key, value in response.headers.items()}
+        if stored != digest:
+            raise SlimmerError(f"{self.reference}: the registry stored the manifest as {stored}, not {digest}")
+        return headers
+
+    # Blobs
+
+    def has_blob(self, digest: str, access: Access = Access.PULL) -> bool:
+        with self._ask("HEAD", f"blobs/{digest}", access=access) as response:
+            if response.status_code == 404:
+                return False
+            self._expect(response, 200, what=f"the blob {digest}")
+            return True
+
+    def blob(self, digest: str, size: int) -> Iterator[bytes]:
+        """A blob's bytes, taken up again where the connection broke. Raises SlimmerError, at the end at the
+        latest, unless they are `size` bytes with this digest: use nothing of it before the end."""
+        if not DIGEST.fullmatch(digest):
+            raise SlimmerError(f"{self.reference}: {digest!r} is no sha256 digest")
+        hasher = hashlib.sha256()
+        received = 0
+        failures = 0
+        while True:
+            headers = {"Range": f"bytes={received}-"} if received else {}
+            before = received
+            try:
+                with self._ask(
+                    "GET", f"blobs/{digest}", headers={**headers, "Accept-Encoding": "identity"}
+                ) as response:
+                    self._expect(response, 200, 206, what=f"the blob {digest}")
+                    skip = received if response.status_code == 200 else 0
+                    for data in response.iter_raw():
+                        if skip:
+                            skip, data = max(0, skip - len(data)), data[skip:]
+                        received += len(data)
+                        if received > size:
+                            raise SlimmerError(f"{self.reference}: the blob {digest} is longer than {size} bytes")
+                        hasher.update(data)
+                        yield data
+                break
+            except httpx.TransportError as error:
+                failures = 0 if received > before else failures + 1
+                if failures >= self._options.retry.attempts:
+                    raise self._unreachable(error) from None
+                self._options.sleep(self._options.retry.pause(failures))
+        if received != size or f"sha256:{hasher.hexdigest()}" != digest:
+            raise SlimmerError(
+                f"{self.reference}: the blob {digest} is damaged: {received} of {size} bytes, "
+                f"digest sha256:{hasher.hexdigest()}"
+            )
+
+    def mount(self, digest: str, source: str) -> bool:
+        """Ask the registry to take a blob from another of its repositories; whether it did."""
+        query = urlencode({"mount": digest, "from": source})
+        with self._ask("POST", f"blobs/uploads/?{query}", access=Access.PUSH, mount_from=source) as response:
+            if response.status_code == 201:
+                return True
+            if response.status_code == 202:  # it began an upload instead, which nobody will finish
+                location = self._location(response)
+            elif response.status_code in (400, 401, 403, 404, 405, 416):
+                return False
+            else:
+                self._expect(response, 201, what=f"mounting the blob {digest}")
+                return False
+        with self._send("DELETE", location, access=Access.PUSH):
+            return False
+
+    def begin_upload(self) -> tuple[httpx.URL, int]:
+        """Where to upload a blob to, and the least bytes of a chunk that the registry takes (0: any)."""
+        with self._ask("POST", "blobs/uploads/", access=Access.PUSH) as response:
+            self._expect(response, 202, what="beginning an upload")
+            least = str(response.headers.get("OCI-Chunk-Min-Length", ""))
+            return self._location(response), int(least) if least.isdigit() and len(least) < 12 else 0
+
+    def finish_upload(
+        self, location: httpx.URL, digest: str, content: Callable[[], Iterable[bytes]] | None = None, size: int = 0
+    ) -> None:
+        """Close an upload under its digest; with `content`, `size` bytes, the whole of it goes along."""
+        with self._send(
+            "PUT",
+            location.copy_merge_params({"digest": digest}),
+            access=Access.PUSH,
+            headers={"Content-Type": OCTETS, "Content-Length": str(size)},
+            content=content,
+            retry=False,
+        ) as response:
+            self._expect(response, 201, 204, what=f"the upload of {digest}")
+
+    def send_chunk(self, location: httpx.URL, data: bytes, start: int) -> httpx.URL:
+        """Add bytes to an upload at offset `start`; where to go on."""
+        headers = {
+            "Content-Type": OCTETS,
+            "Content-Range": f"{start}-{start + len(data) - 1}",
+            "Content-Length": str(len(data)),
+        }
+        with self._send("PATCH", location, access=Access.PUSH, headers=headers, content=data, retry=False) as response:
+            self._expect(response, 202, what="a chunk of an upload")
+            return self._location(response)
+
+    def upload_state(self, location: httpx.URL) -> tuple[httpx.URL, int]:
+        """Where to go on with an upload, and how many bytes the registry holds of it."""
+        with self._send("GET", location, access=Access.PUSH) as response:
+            self._expect(response, 204, what="the state of an upload")
+            match = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", str(response.headers.get("Range", "")))
+            # "0-0" is said both for nothing and for one byte; beginning anew is right for either
+            held = int(match[1]) + 1 if match else 0
+            return self._location(response), 0 if held <= 1 else held
+
+    # Requests
+
+    @contextmanager
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        access: Access = Access.PULL,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        mount_from: str = "",
+    ) -> Iterator[httpx.Response]:
+        url = self._base_url().join(f"/v2/{self.reference.repository}/{path}")
+        with self._send(
+            method, url, access=access, headers=headers, content=content, mount_from=mount_from
+        ) as response:
+            yield response
+
+    @contextmanager
+    def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        access: Access,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | Callable[[], Iterable[bytes]] | None = None,
+        retry: bool = True,
+        mount_from: str = "",
+    ) -> Iterator[httpx.Response]:
+        """One answer, after authorization, retries and redirects. The body is not read yet."""
+        scopes = [Scope(self.reference.repository, access.value)]
+        if mount_from:
+            scopes.append(Scope(mount_from, Access.PULL.value))
+        response = self._answer(method, url, tuple(scopes), headers or {}, content, retry)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _answer(
+        self,
+        method: str,
+        url: httpx.URL,
+        scopes: tuple[Scope, ...],
+        headers: Mapping[str, str],
+        content: bytes | Callable[[], Iterable[bytes]] | None,
+        retry: bool,
+    ) -> httpx.Response:
+        challenged = False
+        redirects = 0
+        attempt = 0
+        home = self._base_url()
+        while True:
+            own = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
+            sent = dict(headers)
+            if own:
+                sent |= self._authorization.headers(scopes)
+            body = content() if callable(content) else content
+            try:
+                response = self._client.send(
+                    self._client.build_request(method, url, headers=sent, content=body), stream=True
+                )
+            except httpx.TransportError as error:
+                attempt += 1
+                if not retry or attempt >= self._options.retry.attempts:
+                    raise self._unreachable(error) from None
+                self._options.sleep(self._options.retry.pause(attempt))
+                continue
+            status = response.status_code
+            if status == 401 and own and not challenged:
+                challenged = True
+                response.close()
+                if self._authorization.challenge(response.headers.get_list("WWW-Authenticate"), scopes, url):
+                    continue
+            elif status in (301, 302, 303, 307, 308) and method in ("GET", "HEAD"):
+                redirects += 1
+                response.close()
+                target = url.join(response.headers.get("Location", ""))
+                if redirects > MOST_REDIRECTS or not self._may_visit(target):
+                    raise SlimmerError(f"{self.reference}: the registry redirects to where this may not go")
+                url = target
+                continue
+            elif self._options.retry.worth(status) and retry:
+                attempt += 1
+                if attempt < self._options.retry.attempts:
+                    pause = self._options.retry.pause(attempt, response.headers.get("Retry-After", ""))
+                    response.close()
+                    self._options.sleep(pause)
+                    continue
+            return response
+
+    def _base_url(self) -> httpx.URL:
+        """https, or http where that is allowed and TLS is not spoken there. Found out once."""
+        if self._base is None:
+            endpoint = self.reference.endpoint
+            self._base = httpx.URL(f"https://{endpoint}")
+            if self._plain(endpoint):
+                try:
+                    self._client.get(f"https://{endpoint}/v2/", timeout=10.0)
+                except httpx.ConnectError as error:
+                    if "CERTIFICATE" not in str(error):
+                        self._base = httpx.URL(f"http://{endpoint}")
+                except httpx.TransportError:
+                    self._base = httpx.URL(f"http://{endpoint}")
+        return self._base
+
+    def _may_visit(self, url: httpx.URL) -> bool:
+        return url.scheme == "https" or (url.scheme == "http" and self._base_url().scheme == "http")
+
+    def _location(self, response: httpx.Response) -> httpx.URL:
+        location = response.headers.get("Location", "")
+        url = response.request.url.join(location)
+        if not location or not self._may_visit(url):
+            raise SlimmerError(f"{self.reference}: the registry names no place to upload to")
+        return url
+
+    def _body(self, response: httpx.Response, what: str) -> bytes:
+        data = bytearray()
+        for part in response.iter_bytes():
+            data += part
+            if len(data) > LARGEST_MANIFEST:
+                raise SlimmerError(f"{self.reference}: {what} is larger than {LARGEST_MANIFEST} bytes")
+        return bytes(data)
+
+    def _expect(self, response: httpx.Response, *statuses: int, what: str) -> None:
+        if response.status_code in statuses:
+            return
+        status = response.status_code
+        hint = ""
+        if status in (401, 403):
+            hint = f"log in with `podman login {self.reference.host}` or `docker login {self.reference.host}`"
+            if self._authorization.anonymous:
+                hint = f"no credentials were found for {self.reference.host}: {hint}"
+        elif status == 404:
+            hint = "check the name and the tag; some registries say this too when one may not look"
+        answer = f"{status} {response.reason_phrase}{self._said(response)}"
+        kind = Transient if self._options.retry.worth(status) else SlimmerError
+        raise kind(f"{self.reference}: the registry answers {answer} for {what}", hint)
+
+    def _said(self, response: httpx.Response) -> str:
+        """The registry's own words, without secrets and without what could command a terminal."""
+        try:
+            node = document.load(self._body(response, "the error"), "the error").get("errors").items()
+            text = "; ".join(f"{each.get('code').text('')}: {each.get('message').text('')}" for each in node)
+        except (SlimmerError, httpx.HTTPError):
+            return ""
+        text = "".join(character for character in self._authorization.scrub(text) if character.isprintable())
+        return f" ({text[:300]})" if text else ""
+
+    def _unreachable(self, error: httpx.TransportError) -> Transient:
+        reason = self._authorization.scrub(str(error)) or type(error).__name__
+        hint = "check the name and the network"
+        if "CERTIFICATE" in reason or "SSL" in reason:
+            hint = "give the registry a certificate that this machine trusts, or allow any with --insecure"
+        return Transient(f"cannot reach the registry {self.reference.endpoint}: {reason}", hint)

@@ -1,0 +1,356 @@
+"""A root to run commands in that is not the host's, and never changes: namespaces, an overlay, pivot_root.
+
+What is inside, and where it comes from (as container runtimes do it, so that a slim
+image behaves here as it will there):
+
+    /              overlay: DIR below, a private directory above that is thrown away
+    /proc          new, of the sandbox's own pid namespace; /proc/sys and the like read-only
+    /sys           read-only
+    /dev           null zero full random urandom tty, fd std* links, pts, shm, mqueue
+    /tmp           new and empty, with the owner and mode of the root's own
+    /etc/hosts, /etc/hostname, /etc/resolv.conf    generated
+    everything else: the root's own, /run and /var too
+
+A *keeper*, forked from the caller, makes the namespaces but stays in the host's mount
+namespace; its child is pid 1 (`init`). When the caller dies, the wire hangs up and pid 1
+ends, and with it, by the kernel, all of its pid namespace; the keeper then removes the
+session's directory. When the keeper dies, pid 1 gets SIGKILL from the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tracer import init, leftovers, mounts, upper, userns, wire
+from tracer.errors import TracerError
+from tracer.mounts import BIND, LIBC, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC, REMOUNT, mount
+from tracer.recorder import Channel
+from tracer.userns import Map, Plan
+
+_PR_SET_PDEATHSIG = 1
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+_PROC_HIDDEN = ("kcore", "keys", "timer_list", "sched_debug")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A bind of the host: `source` is a real path."""
+
+    source: str
+    target: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Furnishing:
+    """What the sandbox is to look like. `root` and `place` are real paths of the host."""
+
+    root: str
+    place: str
+    hostname: str
+    private_network: bool
+    binds: tuple[Mount, ...]
+    fresh_tmp: bool
+    ids: Plan
+
+
+def available() -> str:
+    """"" when a sandbox can be made here, else why not."""
+    reason = userns.refused()
+    return f"the kernel allows no namespaces here ({reason}); {userns.refusal()}" if reason else ""
+
+
+def prepare(look: Furnishing) -> None:
+    """In the caller: fill the session's directory. Raises TracerError."""
+    try:
+        os.symlink(look.root, f"{look.place}/lower")
+        for name in ("upper", "work", "root", "etc"):
+            os.mkdir(f"{look.place}/{name}", 0o755)
+        names = f"127.0.0.1\tlocalhost {look.hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+        resolver = ""
+        if not look.private_network:
+            with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as stream:
+                resolver = stream.read()
+        for name, text in (("hosts", names), ("hostname", f"{look.hostname}\n"), ("resolv.conf", resolver)):
+            with open(f"{look.place}/etc/{name}", "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(f"{look.place}/etc/{name}", 0o644)
+    except OSError as error:
+        raise TracerError(f"cannot prepare a sandbox in {look.place}: {error}", "free some space there") from error
+
+
+def keep(
+    look: Furnishing,
+    line: wire.Wire,
+    handshake: socket.socket,
+    lock: int,
+    channel: Channel | None,
+    watched: tuple[int, ...],
+    pretend_paths: bool,
+) -> NoReturn:
+    """The keeper's whole life, in a process that the caller forked. Failures go to the wire as an answer."""
+    try:
+        descriptors = channel.descriptors if channel else ()
+        init.alone((line.fileno(), handshake.fileno(), lock, *descriptors, *watched))
+        try:
+            _unshare(look, handshake)
+            child = os.fork()
+        except OSError as error:
+            line.reply(wire.Answer(f"cannot make the namespaces of a sandbox: {error}", userns.refusal()))
+            os._exit(1)
+        if child == 0:
+            os.close(lock)
+            _first_process(look, line, channel, watched, pretend_paths)
+        init.close_others((lock,))
+        os.waitpid(child, 0)
+        leftovers.empty(look.place)
+    finally:
+        os._exit(0)
+
+
+def _unshare(look: Furnishing, handshake: socket.socket) -> None:
+    flags = userns.NEWPID | userns.NEWIPC | userns.NEWUTS | (userns.NEWNET if look.private_network else 0)
+    if look.ids.map is not Map.NONE:
+        userns.unshare(userns.NEWUSER)
+        handshake.send(b"u")
+        if handshake.recv(1) != b"m":
+            os._exit(1)  # the caller says why
+    userns.unshare(flags)
+
+
+def _first_process(
+    look: Furnishing, line: wire.Wire, channel: Channel | None, watched: tuple[int, ...], pretend_paths: bool
+) -> NoReturn:
+    try:
+        LIBC.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+        inside = Inside(look)
+        inside.build()
+        given = (os.pidfd_open(os.getpid()), *inside.namespaces())
+        line.reply(wire.Answer(hint="; ".join(inside.notes)), given)
+        for descriptor in given:
+            os.close(descriptor)
+    except OSError as error:
+        with contextlib.suppress(wire.Closed):
+            line.reply(wire.Answer(f"cannot build a sandbox over {look.root}: {error}", _advice(error)))
+        os._exit(1)
+    except TracerError as error:
+        with contextlib.suppress(wire.Closed):
+            line.reply(wire.Answer(error.message, error.hint))
+        os._exit(1)
+    except BaseException:
+        os._exit(1)
+    init.serve(
+        init.Duty(
+            wire=line,
+            tree=PidNamespace(),
+            channel=channel,
+            watched=watched,
+            single=look.ids.map is Map.SINGLE,
+            pretend_paths=pretend_paths,
+            protected=(),
+            runtime_capabilities=True,
+            changes=inside.changes,
+        )
+    )
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return userns.refusal()
+    if error.errno == errno.ENOSPC:
+        return "free some space in the temporary directory, or name another with TMPDIR"
+    return "the kernel needs overlayfs (5.11 or newer for an ordinary user)"
+
+
+class PidNamespace:
+    """All processes but pid 1, reached by kill(-1): the kernel walks them under one lock, so no fork escapes it."""
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+
+class Inside:
+    """Builds the root, in pid 1. `notes` are what could not be had and is not worth an error."""
+
+    def __init__(self, look: Furnishing) -> None:
+        self._look = look
+        self.notes: list[str] = []
+        self._layer: upper.Layer | None = None
+
+    def build(self) -> None:
+        """Raises OSError, TracerError."""
+        look = self._look
+        userns.unshare(userns.NEWNS)
+        mount("", "/", flags=REC | PRIVATE)
+        os.chdir(look.place)
+        os.umask(0o022)
+        self._overlay()
+        root = os.path.join(look.place, "root")
+        old = mounts.pivot(root)
+        os.fchdir(old)  # a relative path is the host's, an absolute one the new root's
+        self._proc()
+        self._sys()
+        self._devices()
+        self._tmp()
+        for name in ("hosts", "hostname", "resolv.conf"):
+            mounts.bind(f"{look.place}/etc/{name}"[1:], _file_at(f"/etc/{name}"))
+        for each in look.binds:
+            self._bind(each)
+        socket.sethostname(look.hostname)
+        if look.private_network:
+            loopback_up()
+        mounts.detach(old)
+        assert self._layer is not None
+        self._layer.settle()
+
+    def namespaces(self) -> tuple[int, ...]:
+        """Descriptors of the network namespace and, when there is one, the user namespace."""
+        names = ("net", "user") if self._look.ids.map is not Map.NONE else ("net",)
+        return tuple(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names)
+
+    def changes(self) -> tuple[str, ...]:
+        return self._layer.changes() if self._layer else ()
+
+    def _overlay(self) -> None:
+        try:
+            self._layer = self._mounted("upper", "work")
+        except OSError as first:
+            # The temporary directory's filesystem cannot be an upper layer (overlayfs, NFS, some FUSE), or it is
+            # inside the root itself.
+            mount("tmpfs", "work", "tmpfs", NOSUID | NODEV, "mode=755")
+            for name in ("upper", "work"):
+                os.mkdir(f"work/{name}")
+            try:
+                self._layer = self._mounted("work/upper", "work/work")
+            except OSError:
+                raise first from None
+            self.notes.append(f"changes are held in memory ({first.strerror} for an overlay in {self._look.place})")
+
+    def _mounted(self, above: str, work: str) -> upper.Layer:
+        upper.like("lower", above)
+        options = f"lowerdir=lower,upperdir={above},workdir={work}"
+        tries = [f"{options},redirect_dir=on,volatile", f"{options},volatile", options]
+        if self._look.ids.map is not Map.NONE:
+            tries = [f"{options},userxattr,volatile", f"{options},userxattr", options]
+        for number, each in enumerate(tries):
+            try:
+                mount("overlay", "root", "overlay", NODEV, each)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EPERM) or number == len(tries) - 1:
+                    raise
+        return upper.Layer(above, "lower")
+
+    def _proc(self) -> None:
+        flags = NOSUID | NODEV | NOEXEC
+        mount("proc", _directory_at("/proc"), "proc", flags)
+        for name in _PROC_READ_ONLY:
+            with contextlib.suppress(OSError):
+                if name == "sys" and self._look.private_network:
+                    _low_ports()
+                mount(f"/proc/{name}", f"/proc/{name}", flags=BIND | REC)
+                mount("", f"/proc/{name}", flags=BIND | REMOUNT | RDONLY | flags)
+        for name in _PROC_HIDDEN:
+            with contextlib.suppress(OSError):
+                mount("dev/null", f"/proc/{name}", flags=BIND)
+
+    def _sys(self) -> None:
+        target = _directory_at("/sys")
+        try:
+            if not self._look.private_network:
+                raise PermissionError(errno.EPERM, "of the host's network namespace")
+            mount("sysfs", target, "sysfs", NOSUID | NODEV | NOEXEC | RDONLY)
+        except OSError:
+            try:
+                mounts.bind("sys", target, writable=False)
+            except OSError as error:
+                self.notes.append(f"/sys is empty ({error.strerror})")
+
+    def _devices(self) -> None:
+        mount("tmpfs", _directory_at("/dev"), "tmpfs", NOSUID, "mode=755,size=65536k")
+        for name in DEVICES:
+            if os.path.exists(f"dev/{name}"):
+                os.close(os.open(f"/dev/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+                mount(f"dev/{name}", f"/dev/{name}", flags=BIND)
+        for name, target in _DEVICE_LINKS.items():
+            os.symlink(target, f"/dev/{name}")
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(f"/dev/{name}", 0o755)
+        options = "newinstance,ptmxmode=0666,mode=0620"
+        try:
+            mount("devpts", "/dev/pts", "devpts", NOSUID | NOEXEC, f"{options},gid=5")
+        except OSError:  # gid 5 does not exist in a map of one id
+            with contextlib.suppress(OSError):
+                mount("devpts", "/dev/pts", "devpts", NOSUID | NOEXEC, options)
+        mount("shm", "/dev/shm", "tmpfs", NOSUID | NODEV | NOEXEC, "mode=1777")
+        with contextlib.suppress(OSError):
+            mount("mqueue", "/dev/mqueue", "mqueue", NOSUID | NODEV | NOEXEC)
+
+    def _tmp(self) -> None:
+        """A root without /tmp stays without: that is what a runtime would give it."""
+        if not self._look.fresh_tmp or not mounts.is_directory("/tmp"):
+            return
+        status = os.lstat("/tmp")
+        mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, f"mode={stat.S_IMODE(status.st_mode):o}")
+        with contextlib.suppress(OSError):
+            os.chown("/tmp", status.st_uid, status.st_gid)
+
+    def _bind(self, each: Mount) -> None:
+        source = each.source.lstrip("/") or "."
+        try:
+            kind = os.stat(source).st_mode
+            target = _directory_at(each.target) if stat.S_ISDIR(kind) else _file_at(each.target)
+            mounts.bind(source, target, writable=each.writable)
+        except OSError as error:
+            raise TracerError(
+                f"cannot mount {each.source} on {each.target} in the sandbox: {error.strerror}",
+                "the source must exist and be readable; the target is an absolute path of the root",
+            ) from error
+
+
+def _directory_at(path: str) -> str:
+    """A directory to mount on, made in the overlay when the root has none; links are followed inside the root."""
+    real = os.path.realpath(path)
+    os.makedirs(real, 0o755, exist_ok=True)
+    return real
+
+
+def _file_at(path: str) -> str:
+    real = os.path.realpath(path)
+    os.makedirs(os.path.dirname(real), 0o755, exist_ok=True)
+    if not os.path.lexists(real):
+        os.close(os.open(real, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+    return real
+
+
+def _low_ports() -> None:
+    """Runtimes let any user listen on port 80 in a network namespace of its own (moby, libpod)."""
+    descriptor = os.open("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, b"0")
+    finally:
+        os.close(descriptor)
+
+
+def loopback_up() -> None:
+    """SIOCSIFFLAGS with IFF_UP on lo, netdevice(7). Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack_from("H", fcntl.ioctl(any_socket, 0x8913, request), 16)[0]
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", flags | 1))

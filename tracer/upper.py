@@ -1,0 +1,66 @@
+"""The layer of an overlay that takes the changes: what a run created, changed or removed is what is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.redirect", "user.overlay.redirect")
+
+
+def like(model: str, directory: str) -> None:
+    """Give the upper layer's top the owner, mode, xattrs and times of the root's: an overlay shows them as those of "/"."""
+    status = os.stat(model)
+    with contextlib.suppress(OSError):
+        os.chown(directory, status.st_uid, status.st_gid)
+    os.chmod(directory, stat.S_IMODE(status.st_mode))
+    with contextlib.suppress(OSError):
+        for name in os.listxattr(model):
+            if ".overlay." not in name:
+                with contextlib.suppress(OSError):
+                    os.setxattr(directory, name, os.getxattr(model, name))
+    os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+class Layer:
+    """Holds descriptors of both layers, so that it works after the host's paths are gone."""
+
+    def __init__(self, above: str, below: str) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._above = os.open(above, flags)
+        self._below = os.open(below, flags)
+        self._furniture: frozenset[str] = frozenset()
+
+    def settle(self) -> None:
+        """What is there now was not the run's doing: mount points that the root did not have."""
+        self._furniture = frozenset(self.changes())
+
+    def changes(self) -> tuple[str, ...]:
+        """Canonical paths that were created, changed or removed, sorted as bytes.
+
+        A directory is among them when it is new, replaced another, or its owner or mode
+        changed; not merely because something in it did.
+        """
+        found = []
+        for directory, _, files, descriptor in os.fwalk(".", dir_fd=self._above, follow_symlinks=False):
+            inside = directory[1:]  # "" or "/a/b"
+            found += [f"{inside}/{name}" for name in files]
+            if inside and self._directory_changed(inside[1:], os.fstat(descriptor), descriptor):
+                found.append(inside)
+        return tuple(sorted((each for each in found if each not in self._furniture), key=os.fsencode))
+
+    def _directory_changed(self, path: str, now: os.stat_result, descriptor: int) -> bool:
+        try:
+            before = os.stat(path, dir_fd=self._below, follow_symlinks=False)
+        except OSError:
+            return True
+        if not stat.S_ISDIR(before.st_mode):
+            return True
+        if (now.st_mode, now.st_uid, now.st_gid) != (before.st_mode, before.st_uid, before.st_gid):
+            return True
+        for name in _OPAQUE:
+            with contextlib.suppress(OSError):
+                if os.getxattr(descriptor, name):
+                    return True
+        return False

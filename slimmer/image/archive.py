@@ -56,6 +56,8 @@ def write_archive(layout: Path, destination: BinaryIO, tag: str) -> None:
             destination.write(tar.padding(size))
         destination.write(tar.END)
         destination.flush()
+    except BrokenPipeError:
+        raise  # who reads has seen enough; that is his business
     except OSError as error:
         raise SlimmerError(f"cannot write the archive: {error.strerror or error}") from error
 

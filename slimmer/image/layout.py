@@ -96,6 +96,12 @@ def write_blob(directory: Path, data: bytes, media_type: str) -> Descriptor:
     return found
 
 
+def write_top(directory: Path, index_json: bytes) -> None:
+    """Make a directory of blobs a layout."""
+    _write(directory / "index.json", index_json)
+    _write(directory / "oci-layout", LAYOUT_VERSION)
+
+
 def write_layout(
     directory: Path,
     config: ImageConfig,
@@ -128,8 +134,7 @@ def write_layout(
         }
     )
     described = write_blob(directory, manifest, MANIFEST_TYPE)
-    _write(directory / "index.json", index([(described, platform_fields(config), {REF_NAME: ref})]))
-    _write(directory / "oci-layout", LAYOUT_VERSION)
+    write_top(directory, index([(described, platform_fields(config), {REF_NAME: ref})]))
     return Image(described.digest, described.size, stored.digest, ref, config, tuple(layers))
 
 
@@ -180,6 +185,14 @@ def platform_fields(config: ImageConfig | Layout) -> dict[str, str]:
     """A platform as a descriptor carries it."""
     fields = {"architecture": config.architecture, "os": config.os}
     return fields | {"variant": config.variant} if config.variant else fields
+
+
+def layout_in(place: Path) -> Path:
+    """The layout at a path: itself, or the image/ of an output. Raises SlimmerError."""
+    for directory in (place, place / "image"):
+        if (directory / "index.json").is_file():
+            return directory
+    raise SlimmerError(f"{place} holds no image", "name an output of `slim trace`, or an OCI layout")
 
 
 def read_layout(directory: Path) -> Layout:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from slimmer.cli.narrate import Narrator
-from slimmer.cli.push import tell
+from slimmer.cli.push import narration, teller
 from slimmer.errors import UsageProblem
 from slimmer.image.index import platform_name, push_index, write_index
 from slimmer.image.layout import layout_in, read_layout
@@ -37,17 +36,17 @@ def command(
     """Join OUTPUTS, one for each platform, into one image index. Prints the index's digest."""
     if directory is None and reference is None:
         raise UsageProblem("nothing to do with the index", "write it with -o DIR, send it with --push REF, or both")
-    narrator = Narrator(quiet=quiet)
+    say = narration(quiet)
     layouts = [layout_in(output) for output in outputs]
     target = Reference.parse(reference) if reference else None
     digest = ""
     if directory is not None:
         digest = write_index(layouts, directory, tag).digest
-        narrator.say(f"written to {directory}")
+        say(f"written to {directory}")
     if target is not None:
-        options = PushOptions(RegistryOptions(insecure=insecure), progress=lambda progress: tell(narrator, progress))
+        options = PushOptions(RegistryOptions(insecure=insecure), progress=teller(say))
         digest = push_index(layouts, target, options)
-        narrator.say(f"sent to {target}")
+        say(f"sent to {target}")
     if as_json:
         platforms = sorted(platform_name(read_layout(each)) for each in layouts)
         click.echo(json.dumps({"digest": digest, "platforms": platforms}, sort_keys=True))

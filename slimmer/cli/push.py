@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from slimmer.cli.narrate import Narrator, megabytes
 from slimmer.image.layout import layout_in
 from slimmer.image.push import How, Progress, PushOptions, push
 from slimmer.image.reference import Reference
 from slimmer.image.registry import RegistryOptions
 
 
-def tell(narrator: Narrator, progress: Progress) -> None:
+def narration(quiet: bool) -> Callable[[str], None]:
+    """Lines on stderr, or silence."""
+    return lambda text: None if quiet else click.echo(f"slim: {text}", err=True)
+
+
+def teller(say: Callable[[str], None]) -> Callable[[Progress], None]:
     """One line for each blob, once it is there."""
-    if progress.how is not How.SENDING:
-        narrator.say(f"{progress.digest[:19]} {megabytes(progress.size)} {progress.how.value}")
+
+    def tell(progress: Progress) -> None:
+        if progress.how is not How.SENDING:
+            say(f"{progress.digest[:19]} {progress.size / 1e6:.1f} MB {progress.how.value}")
+
+    return tell
 
 
 @click.command("push")
@@ -38,11 +47,8 @@ def command(
     Credentials come from docker's and podman's files and helpers. Prints the
     image's name with its digest.
     """
-    narrator = Narrator(quiet=quiet)
     target = Reference.parse(reference)
-    options = PushOptions(
-        RegistryOptions(insecure=insecure), chunk, sources, progress=lambda progress: tell(narrator, progress)
-    )
+    options = PushOptions(RegistryOptions(insecure=insecure), chunk, sources, teller(narration(quiet)))
     digest = push(layout_in(output), target, options)
     full = f"{target.host}/{target.repository}@{digest}"
     if as_json:

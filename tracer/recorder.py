@@ -104,3 +104,6 @@ class Service(Protocol):
 
         `commands` and `root` are the caller's to fill in. Raises TracerError when the service died or lost events.
         """
+
+    def close(self) -> None:
+        """End it whatever it does, and release what it held; nothing is left of it. Harmless after `finish`."""

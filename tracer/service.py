@@ -83,6 +83,11 @@ class Channel:
         """See tracer.recorder.Channel."""
         self._end.close()
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """See tracer.recorder.Channel."""
+        return (self._end.fileno(),)
+
 
 class Service:
     """The recorder process, as its parent sees it."""
@@ -154,6 +159,18 @@ class Service:
             recorder=(self._recorder,),
             notes=tuple(collected.notes),
         )
+
+
+    def close(self) -> None:
+        """See tracer.recorder.Service."""
+        self._channel.close()
+        self._words.close()
+        if not self._counter.closed:
+            self._counter.close()
+            with contextlib.suppress(OSError):
+                os.kill(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
 
 
 def start(options: ServiceOptions) -> Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from slimmer.closure.model import View
+from slimmer.closure.model import Need, Reason, View
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType
 
@@ -64,6 +64,33 @@ class Programs:
             return False
         entry = self._view.root.find(path)
         return entry is not None and entry.executable
+
+
+class Libraries:
+    """Finds shared libraries that programs name in strings: `ctypes.CDLL("libmagic.so.1")`, `find_library("magic")`."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        top = ("/usr/lib", "/lib", "/usr/local/lib", "/lib64", "/usr/lib64")
+        multiarch = [f"/usr/lib/{name}" for name in view.root.children("/usr/lib") if "-linux-" in name]
+        self._directories = tuple(dict.fromkeys((*multiarch, *top)))
+
+    def needs(self, name: str, reason: Reason) -> Iterator[Need]:
+        """Needs for a soname, a bare name ("magic", as for `cc -lmagic`) or a path."""
+        if name.startswith("/"):
+            yield Need(name, reason)
+        elif re.fullmatch(r"[\w.+-]+", name):
+            for directory in self._directories:
+                found = self._matching(directory, name)
+                yield from (Need(f"{directory}/{each}", reason) for each in found)
+                if found:
+                    break
+
+    def _matching(self, directory: str, name: str) -> list[str]:
+        names = self._view.root.children(self._view.root.resolve(directory).path)
+        if ".so" in name:
+            return [each for each in names if each == name]
+        return [each for each in names if each.startswith(f"lib{name}.so")]
 
 
 def _environments(view: View) -> Iterator[tuple[str, ...]]:

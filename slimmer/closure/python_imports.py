@@ -1,0 +1,353 @@
+"""What a Python source can import, start and load: read from its syntax tree, never executed.
+
+Function-level imports, `try`, `importlib.import_module("literal")`, `__import__`,
+names built from a literal beginning (`f"plugins.{name}"`), dotted names in
+string tables, command lines given to subprocess and os, libraries given to
+ctypes and cffi. Blocks under `TYPE_CHECKING` never run and are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import enum
+import gc
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+
+class When(enum.IntEnum):
+    """When an import statement runs."""
+
+    LOADED = 0  # whenever the module is imported
+    LATER = 1  # in a function, a `try` or a condition
+    MAIN = 2  # only when the file is the program
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import module` (no names) or `from module import names`; `level` counts the leading dots."""
+
+    module: str
+    line: int
+    names: tuple[str, ...] = ()
+    level: int = 0
+    when: When = When.LOADED
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """An import whose name is only known to begin with `prefix`."""
+
+    prefix: str
+    line: int
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A literal command line; one word when `shell` reads it. Unknown words are ""."""
+
+    words: tuple[str, ...]
+    line: int
+    shell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A literal text and where it stands."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """Everything that one source says about what it needs."""
+
+    imports: tuple[Import, ...] = ()
+    families: tuple[Family, ...] = ()
+    computed: tuple[int, ...] = ()  # lines of imports about whose names nothing is known
+    exported: tuple[str, ...] = ()  # of `__all__`
+    commands: tuple[CommandLine, ...] = ()
+    libraries: tuple[Mention, ...] = ()
+    dotted: tuple[Mention, ...] = ()  # literals that look like "package.module" or "package.module:object"
+    words: tuple[Mention, ...] = ()  # literals of one identifier; only when asked for
+    paths: tuple[str, ...] = ()  # literal directories added to sys.path
+    groups: frozenset[str] = frozenset()  # literals of a source that looks up entry points
+
+
+# Only then is the whole tree walked: most sources only have statements to look at.
+CALLS = re.compile(
+    rb"__import__|import_module|subprocess|os\.(?:system|popen|exec|spawn|posix_spawn)|CDLL|LoadLibrary|dlopen"
+    rb"|find_library|which\(|getoutput|getstatusoutput|sys\.path|lazy|pkgutil|addsitedir|spawn\("
+)
+LISTS = re.compile(rb"subprocess|os\.(?:exec|spawn|posix_spawn)|Popen")
+ENTRY_POINTS = re.compile(rb"entry_points|iter_entry_points|load_entry_point|EntryPoint|stevedore")
+DOTTED = re.compile(rb"""["']((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?::[\w.]+)?["']""")
+PLAIN = re.compile(rb"""["']([A-Za-z_]\w*)(?::[A-Za-z_]\w*)?["']""")
+TEXT = re.compile(rb"""["']([\w.:-]+)["']""")
+STATEMENT = re.compile(rb"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+\(?([\w, \t]*)|import[ \t]+([\w., \t]+))", re.M)
+PROGRAM_CALLS = frozenset(
+    """run Popen call check_call check_output getoutput getstatusoutput system popen execl execle execlp execlpe execv
+    execve execvp execvpe spawnl spawnle spawnlp spawnlpe spawnv spawnve spawnvp spawnvpe posix_spawn posix_spawnp
+    create_subprocess_exec create_subprocess_shell which spawn find_executable""".split()  # noqa: SIM905
+)
+PROGRAM = re.compile(r"[\w./+-]+")
+SHELL_CALLS = frozenset({"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"})
+LIBRARY_CALLS = frozenset({"CDLL", "PyDLL", "WinDLL", "LoadLibrary", "dlopen", "find_library"})
+IMPORT_CALLS = frozenset({"import_module", "__import__", "lazy_import", "import_string", "import_object", "find_spec"})
+CALLED = PROGRAM_CALLS | LIBRARY_CALLS | IMPORT_CALLS | {"insert", "append", "addsitedir", "extend"}
+LEAVES = (ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del)
+
+
+def scan(source: bytes, *, words: bool = False) -> Imports:
+    """Read a source. `words` also collects literals of a single identifier.
+
+    A source that this Python cannot parse (another version's syntax) is read line by line instead.
+    """
+    tree = _parse(source)
+    reader = _Reader()
+    if tree is None:
+        reader.imports.extend(_lines(source))
+    else:
+        reader.block(tree.body, When.LOADED)
+        if CALLS.search(source):
+            reader.calls(tree, LISTS.search(source) is not None)
+    lookup = ENTRY_POINTS.search(source) is not None
+    return Imports(
+        tuple(reader.imports),
+        tuple(reader.families),
+        tuple(reader.computed),
+        tuple(reader.exported),
+        tuple(reader.commands),
+        tuple(reader.libraries),
+        tuple(_mentions(DOTTED, source)),
+        tuple(_mentions(PLAIN, source)) if words else (),
+        tuple(reader.paths),
+        frozenset(text.decode() for text in TEXT.findall(source)) if lookup else frozenset(),
+    )
+
+
+def _parse(source: bytes) -> ast.Module | None:
+    # A syntax tree has no cycles, and collecting while millions of its nodes are made costs four times the parsing.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _mentions(pattern: re.Pattern[bytes], source: bytes) -> Iterator[Mention]:
+    seen = set()
+    for found in pattern.finditer(source):
+        if found[1] not in seen:
+            seen.add(found[1])
+            with contextlib.suppress(UnicodeDecodeError):
+                yield Mention(found[1].decode(), source.count(b"\n", 0, found.start()) + 1)
+
+
+def _lines(source: bytes) -> Iterator[Import]:
+    for found in STATEMENT.finditer(source):
+        line = source.count(b"\n", 0, found.start()) + 1
+        try:
+            dots, module, names, plain = (part.decode() if part else "" for part in found.groups())
+        except UnicodeDecodeError:
+            continue
+        if plain:
+            for each in plain.split(","):
+                if each.strip():
+                    yield Import(each.split()[0], line, when=When.LATER)
+        else:
+            listed = tuple(each.split()[0] for each in names.split(",") if each.strip())
+            yield Import(module, line, listed, len(dots), When.LATER)
+
+
+@dataclass(slots=True)
+class _Reader:
+    imports: list[Import] = field(default_factory=list)
+    families: list[Family] = field(default_factory=list)
+    computed: list[int] = field(default_factory=list)
+    exported: list[str] = field(default_factory=list)
+    commands: list[CommandLine] = field(default_factory=list)
+    libraries: list[Mention] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    # ----------------------------------------------------------- statements
+
+    def block(self, body: Sequence[ast.stmt], when: When) -> None:
+        for node in body:
+            match node:
+                case ast.Import():
+                    self.imports.extend(Import(alias.name, node.lineno, when=when) for alias in node.names)
+                case ast.ImportFrom():
+                    names = tuple(alias.name for alias in node.names)
+                    self.imports.append(Import(node.module or "", node.lineno, names, node.level, when))
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    self.block(node.body, max(when, When.LATER))
+                case ast.ClassDef() | ast.With() | ast.AsyncWith():
+                    self.block(node.body, when)
+                case ast.If():
+                    self._if(node, when)
+                case ast.Try() | ast.TryStar():
+                    self._try(node, max(when, When.LATER))
+                case ast.For() | ast.AsyncFor() | ast.While():
+                    self.block(node.body, when)
+                    self.block(node.orelse, when)
+                case ast.Match():
+                    for case in node.cases:
+                        self.block(case.body, max(when, When.LATER))
+                case ast.Assign(targets=[ast.Name(id="__all__")], value=value) | ast.AugAssign(
+                    target=ast.Name(id="__all__"), value=value
+                ):
+                    self.exported.extend(_texts(value))
+
+    def _if(self, node: ast.If, when: When) -> None:
+        later = max(when, When.LATER)
+        match node.test:
+            case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
+                self.block(node.orelse, when)
+            case ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]):
+                self.block(node.body, When.MAIN)
+                self.block(node.orelse, when)
+            case _ if _elsewhere(node.test):
+                self.block(node.orelse, when)
+            case _:
+                self.block(node.body, later)
+                self.block(node.orelse, later)
+
+    def _try(self, node: ast.Try | ast.TryStar, when: When) -> None:
+        self.block(node.body, when)
+        for handler in node.handlers:
+            self.block(handler.body, when)
+        self.block(node.orelse, when)
+        self.block(node.finalbody, when)
+
+    # ---------------------------------------------------------------- calls
+
+    def calls(self, tree: ast.Module, lists: bool) -> None:
+        for node in _nodes(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
+                    if name in CALLED:
+                        self._call(name, node)
+                case ast.List(elts=[ast.Constant(value=str(first)), *_]) if lists and PROGRAM.fullmatch(first):
+                    # `command = ["git", "log"]`, started later under another name
+                    self.commands.append(CommandLine(_words(node.elts), node.lineno))
+                case ast.List(elts=[ast.Attribute(attr="executable"), ast.Constant(value="-m"), ast.Constant(), *_]):
+                    self.commands.append(CommandLine(("python3", *_words(node.elts)[1:]), node.lineno))
+
+    def _call(self, name: str, node: ast.Call) -> None:
+        if not node.args:
+            return
+        first = node.args[0]
+        if name in IMPORT_CALLS:
+            self._import(first, node)
+        elif name in LIBRARY_CALLS:
+            self.libraries.extend(Mention(text, node.lineno) for text in _texts(first))
+        elif name in PROGRAM_CALLS:
+            self._program(name, first, node)
+        elif name in ("insert", "append", "addsitedir", "extend") and _is_path(node.func):
+            self.paths.extend(text for argument in node.args for text in _texts(argument) if text)
+
+    def _import(self, first: ast.expr, node: ast.Call) -> None:
+        text, whole = _beginning(first)
+        bare = text.lstrip(".")
+        level = len(text) - len(bare)
+        if whole and text:
+            module, _, _ = bare.partition(":")
+            self.imports.append(Import(module, node.lineno, level=level, when=When.LATER))
+            for keyword in node.keywords:
+                if keyword.arg == "fromlist":
+                    self.imports.append(Import(module, node.lineno, tuple(_texts(keyword.value)), level, When.LATER))
+        elif text:
+            self.families.append(Family(bare, node.lineno, level))
+        else:
+            self.computed.append(node.lineno)
+
+    def _program(self, name: str, first: ast.expr, node: ast.Call) -> None:
+        if name.startswith(("spawn", "posix_spawn")) and len(node.args) > 1 and not isinstance(first, ast.Constant):
+            first = node.args[1]  # os.spawnlp(os.P_WAIT, "git", …)
+        shell = name in SHELL_CALLS or any(
+            keyword.arg == "shell" and getattr(keyword.value, "value", False) is True for keyword in node.keywords
+        )
+        match first:
+            case ast.Constant(value=str(text)):
+                rest = () if shell or name == "which" else _words(node.args[1:])
+                self.commands.append(CommandLine((text, *rest), node.lineno, shell or (name == "spawn" and " " in text)))
+            case ast.JoinedStr() | ast.BinOp() | ast.Call() if shell:
+                text, _ = _beginning(first)
+                if " " in text:
+                    self.commands.append(CommandLine((text,), node.lineno, True))
+            case ast.Tuple(elts=[ast.Constant(value=str()), *_]):
+                self.commands.append(CommandLine(_words(first.elts), node.lineno))
+
+
+def _elsewhere(test: ast.expr) -> bool:
+    """Whether a condition holds on other systems only."""
+    match test:
+        case ast.Compare(left=ast.Attribute(attr="platform"), ops=[ast.Eq()], comparators=[ast.Constant(value=value)]):
+            return isinstance(value, str) and not value.startswith("linux")
+        case ast.Compare(left=ast.Attribute(attr="name"), ops=[ast.Eq()], comparators=[ast.Constant(value="nt")]):
+            return True
+        case ast.Call(func=ast.Attribute(attr="startswith", value=ast.Attribute(attr="platform")), args=[ast.Constant(value=value)]):
+            return isinstance(value, str) and not value.startswith("linux")
+    return False
+
+
+def _is_path(function: ast.expr) -> bool:
+    match function:
+        case ast.Attribute(value=ast.Attribute(attr="path", value=ast.Name(id="sys"))):
+            return True
+        case ast.Attribute(attr="addsitedir"):
+            return True
+    return False
+
+
+def _nodes(top: ast.AST) -> Iterator[ast.Call | ast.List]:
+    """The calls and lists of a tree: ast.walk, without what makes it slow."""
+    pending = [top]
+    while pending:
+        node = pending.pop()
+        if type(node) is ast.Call or type(node) is ast.List:
+            yield node
+        for value in node.__dict__.values():
+            if type(value) is list:
+                pending.extend(each for each in value if isinstance(each, ast.AST) and each._fields)
+            elif isinstance(value, ast.AST) and type(value) not in LEAVES:
+                pending.append(value)
+
+
+def _words(nodes: Sequence[ast.expr]) -> tuple[str, ...]:
+    return tuple(node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "" for node in nodes)
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """Every literal text below a node."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            yield each.value
+
+
+def _beginning(node: ast.expr) -> tuple[str, bool]:
+    """What a text is known to begin with, and whether that is all of it."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text, True
+        case ast.JoinedStr(values=[ast.Constant(value=str(text)), *rest]):
+            return text, not rest
+        case ast.BinOp(left=left, op=ast.Add()):
+            return _beginning(left)[0], False
+        case ast.BinOp(left=ast.Constant(value=str(text)), op=ast.Mod()):
+            return text.partition("%")[0], False
+        case ast.Call(func=ast.Attribute(attr="format", value=ast.Constant(value=str(text)))):
+            return text.partition("{")[0], False
+    return "", False

@@ -18,17 +18,18 @@ MAGIC = re.compile(r"[*?\[]")
 
 def problem(pattern: str) -> str:
     """What is wrong with a pattern; empty when nothing is."""
-    if not pattern.startswith("/") and not pattern.startswith("**/"):
+    if not pattern.startswith(("/", "**/")):
         return "it does not begin with / (or **/)"
     if pattern.count("{") != pattern.count("}"):
         return "its braces do not match"
-    if any(part in (".", "..") for part in pattern.split("/")):
-        return "it holds . or .. as a component"
-    for part in pattern.split("/"):
-        if "**" in part and part != "**":
-            return "** is not a whole component"
     try:
-        translate(pattern)
+        for each in alternatives(pattern):
+            for part in each.split("/"):
+                if part in (".", ".."):
+                    return "it holds . or .. as a component"
+                if "**" in part and part != "**":
+                    return "** is not a whole component"
+        re.compile(translate(pattern))
     except (re.error, ValueError) as error:
         return str(error)
     return ""
@@ -64,7 +65,7 @@ def translate(pattern: str) -> str:
 
 
 def _translate(pattern: str) -> str:
-    parts = pattern.lstrip("/").split("/")
+    parts = _parts(pattern)
     out = ""
     for place, part in enumerate(parts):
         last = place == len(parts) - 1
@@ -73,6 +74,11 @@ def _translate(pattern: str) -> str:
         else:
             out += "/" + _component(part)
     return out
+
+
+def _parts(pattern: str) -> list[str]:
+    """The components of a pattern; an empty alternative leaves none behind."""
+    return [part for part in pattern.split("/") if part]
 
 
 def _component(part: str) -> str:
@@ -113,7 +119,7 @@ def expand(root: Root, pattern: str) -> Iterator[str]:
     """
     seen: set[str] = set()
     for each in alternatives(pattern):
-        for path in _expand(root, "", "/", each.lstrip("/").split("/")):
+        for path in _expand(root, "", "/", _parts(each)):
             if path not in seen:
                 seen.add(path)
                 yield path

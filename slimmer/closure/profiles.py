@@ -51,6 +51,8 @@ class Keep:
     directories: tuple[str, ...] = ()  # path globs of directories (or links to them) that stay without content
     packages: tuple[str, ...] = ()  # name globs of OS packages that stay with all run-time files
     siblings: tuple[str, ...] = ()  # path globs: a kept match keeps its package's other matches in its directory
+    links: tuple[str, ...] = ()  # path globs: symbolic and hard links to what `to` names and is kept
+    to: tuple[str, ...] = ()
     excluding: tuple[str, ...] = ()  # path globs that this entry leaves out
     when: When = field(default_factory=When)  # besides the profile's own condition
     limit: int = 0  # bytes that this entry may add; above it nothing is added and the report says so. 0: any
@@ -202,16 +204,20 @@ class _Reader:
         )
 
     def _keep(self, value: Mapping[str, Any], at: Place) -> Keep:
-        what = ("paths", "directories", "packages", "siblings")
-        self._only(value, at, {*what, "excluding", "when", "limit", "why"})
+        what = ("paths", "directories", "packages", "siblings", "links")
+        self._only(value, at, {*what, "to", "excluding", "when", "limit", "why"})
         if not any(word in value for word in what):
             self._fail(at, f"a keep entry needs one of: {', '.join(what)}")
+        if ("links" in value) != ("to" in value):
+            self._fail(at, "links says which links, and to what they lead: one needs the other")
         return Keep(
             why=self._sentence(value, at),
             paths=self._globs(value, at, "paths"),
             directories=self._globs(value, at, "directories"),
             packages=self._names(value, at, "packages"),
             siblings=self._globs(value, at, "siblings"),
+            links=self._globs(value, at, "links"),
+            to=self._globs(value, at, "to"),
             excluding=self._globs(value, at, "excluding"),
             when=self._when(self._table(value, at, "when"), (*at, "when")),
             limit=self._size(value, at, "limit"),

@@ -8,7 +8,9 @@ from slimmer.closure import languages
 from slimmer.closure.application import ApplicationRule
 from slimmer.closure.elf import ElfRule
 from slimmer.closure.essentials import EssentialsRule
+from slimmer.closure.families import FamilyRule
 from slimmer.closure.libraries import LIBRARY_RULES
+from slimmer.closure.mentions import MentionRule
 from slimmer.closure.model import Rule
 from slimmer.closure.packages_level import PackagesRule
 from slimmer.closure.profile_rules import ProfileRule
@@ -26,8 +28,10 @@ def rules_for(profiles: Sequence[Profile], include: Sequence[str] = ()) -> list[
         ScriptRule(),
         ElfRule(),
         *(rule() for rule in LIBRARY_RULES),
-        ApplicationRule(),
+        ApplicationRule(profiles),
         ProfileRule(profiles),
+        FamilyRule(profiles),
+        MentionRule(profiles),
         *(rule() for rule in languages.LANGUAGE_RULES),
-        PackagesRule(),
+        PackagesRule(profiles),
     ]

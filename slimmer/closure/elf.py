@@ -1,0 +1,144 @@
+"""Programs bring their interpreter and exact library closure; dlopened objects theirs, as their hosts would find it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
+from slimmer.elf.file import ElfError
+from slimmer.elf.loader import Loader, Resolved
+from slimmer.root.model import Entry, FileType
+from tracer.recording import Kind
+
+LOADER_VARIABLES = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
+
+Context = tuple[tuple[tuple[str, str], ...], str]  # the loader's variables, sorted; the working directory
+
+
+class ElfRule(Rule):
+    """Each ELF program that enters brings its interpreter and closure, each shared object what its host would load.
+
+    A shared object is resolved inside the programs that the recording shows reading it,
+    with their environment: then libraries that those have loaded already satisfy it.
+    One that nobody is known to have read is resolved on its own, once the worklist is dry,
+    unless it was loaded for a program that entered: then that program's closure has all it needs.
+    """
+
+    name = "elf"
+    level = Level.RECORDED
+
+    def __init__(self, *, cpu: str | None = None) -> None:
+        self._cpu = cpu
+        self._loader: Loader | None = None
+        self._contexts: dict[str, list[Context]] = {}  # of each executed program, by canonical path
+        self._readers: dict[str, list[str]] = {}  # programs that read a path, by canonical path
+        self._pending: dict[str, None] = {}  # shared objects without a known host
+        self._covered: set[str] = set()  # loaded for a program or host: resolved where it belongs
+
+    def begin(self, view: View) -> Iterable[Need]:
+        self._loader = Loader(view.root, cpu=self._cpu)
+        self._learn(view)
+        return ()
+
+    def visit(self, entry: Entry, view: View) -> Iterator[Need]:
+        if entry.type is not FileType.FILE or self._loader is None:
+            return
+        try:
+            file = self._loader.finder.file(entry)
+        except ElfError as error:
+            view.unsure(Unsure("unsound-elf", entry.path, error.message, 20))
+            return
+        if file is None:
+            return
+        if file.interpreter is not None:
+            yield from self._program(entry, view)
+        elif file.wants:
+            hosts = self._readers.get(entry.path, [])
+            for host in hosts:
+                yield from self._hosted(entry, host, view)
+            if not hosts:
+                self._pending[entry.path] = None
+
+    def settle(self, view: View) -> Iterator[Need]:
+        pending, self._pending = list(self._pending), {}
+        for path in pending:
+            if path not in self._covered:
+                for context in self._everyone(view):
+                    yield from self._needs(path, context, view, weight=30)
+
+    def _learn(self, view: View) -> None:
+        for execution in view.recording.executions:
+            found = view.root.find(execution.path, base=execution.workdir)
+            if found is not None:
+                context = _context(dict(execution.environment), execution.workdir)
+                contexts = self._contexts.setdefault(found.path, [])
+                if context not in contexts:
+                    contexts.append(context)
+        for access in view.recording.accesses:
+            programs = sorted(access.by - {""})
+            if programs and Kind.READ in access.kinds and ".so" in access.path.rpartition("/")[2]:
+                found = view.root.find(access.path)
+                if found is not None:
+                    readers = self._readers.setdefault(found.path, [])
+                    readers += [each for each in programs if each not in readers]
+
+    def _program(self, entry: Entry, view: View) -> Iterator[Need]:
+        assert self._loader is not None
+        for context in self._contexts.get(entry.path) or [_application(view)]:
+            yield from self._needs(entry.path, context, view, weight=70)
+        if self._loader.secure(entry):  # root runs it without AT_SECURE, everybody else with it
+            yield from self._needs(entry.path, _application(view), view, weight=70, secure=False)
+
+    def _hosted(self, entry: Entry, host: str, view: View) -> Iterator[Need]:
+        found = view.root.find(host)
+        contexts = self._contexts.get(found.path if found is not None else host) or [_application(view)]
+        for context in contexts:
+            yield from self._needs(entry.path, context, view, weight=50, host=host)
+
+    def _everyone(self, view: View) -> list[Context]:
+        """All contexts of the recording, the application's own if there is none; working directories aside."""
+        known = {_context(dict(variables), "/") for contexts in self._contexts.values() for variables, _ in contexts}
+        return sorted(known | {_context(dict(_application(view)[0]), "/")})
+
+    def _needs(
+        self,
+        path: str,
+        context: Context,
+        view: View,
+        *,
+        weight: int,
+        secure: bool | None = None,
+        host: str | None = None,
+    ) -> Iterator[Need]:
+        assert self._loader is not None
+        variables, workdir = context
+        try:
+            resolved = self._loader.closure(path, env=dict(variables), secure=secure, workdir=workdir, host=host)
+        except ElfError as error:
+            view.unsure(Unsure("unsound-elf", path, error.message, 20))
+            return
+        if resolved is not None:
+            self._doubts(resolved, view, weight)
+            yield from self._kept(resolved, view)
+
+    def _kept(self, resolved: Resolved, view: View) -> Iterator[Need]:
+        for kept in resolved.kept:
+            found = view.root.find(kept.path)
+            if found is not None:
+                self._covered.add(found.path)
+            yield Need(kept.path, Reason(self.name, f"needed by {kept.needed_by} ({kept.text})", kept.needed_by))
+
+    def _doubts(self, resolved: Resolved, view: View, weight: int) -> None:
+        for missing in resolved.missing:
+            text = f"{missing.needed_by} needs {missing.name}, which its loader cannot load: {missing.why}"
+            view.unsure(Unsure("missing-library", resolved.file, text, weight))
+        for warning in resolved.warnings:
+            view.unsure(Unsure("loader", resolved.file, warning, 20))
+
+
+def _context(env: Mapping[str, str], workdir: str) -> Context:
+    return tuple((name, env[name]) for name in LOADER_VARIABLES if env.get(name)), workdir
+
+
+def _application(view: View) -> Context:
+    return _context(view.application.env or {}, view.application.workdir)

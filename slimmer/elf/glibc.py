@@ -1,0 +1,446 @@
+"""What glibc's ld.so loads for one entry point: its search, rule by rule.
+
+One `LinkMap` per entry point, breadth first; files are parsed once, nothing that was
+found for one entry point is believed for another. Sources, release 2.36: elf/rtld.c
+(preload, audit), elf/dl-deps.c (order, FILTER), elf/dl-load.c (search), elf/dl-cache.c.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+
+from slimmer.elf import ldcache
+from slimmer.elf.file import DF_1_NODEFLIB, DF_1_PIE, MAGIC, PT_LOAD, Elf, ElfError, Tag, Type
+from slimmer.elf.finder import Directory, Finder, absolute
+from slimmer.elf.linkmap import LinkMap, LinkObject
+from slimmer.elf.machine import machine_of, matches, tolerates
+from slimmer.elf.model import Cpu, Found, Start
+from slimmer.elf.tokens import count_tokens, expand
+from slimmer.elf.traits import Traits, processors, subdirectories, traits_of
+from slimmer.root.model import FileType
+
+SECURE_LIMIT = 4096  # SECURE_PATH_LIMIT, SECURE_NAME_LIMIT is 255
+_COMMENT = re.compile(r"#[^\n]*")
+
+
+class Refused(Exception):
+    """A file that the search came upon and that ends the program: the search goes no further."""
+
+
+class Blocked(Exception):
+    """Opening failed with something else than "no such file": the rest of this list of directories is not searched."""
+
+
+Place = tuple[str, Directory]  # a directory as the loader writes it (with its slash), and what is there
+
+
+class Glibc:
+    """One ld.so of a root. `interpreter` is the loader itself, or a stand-in when it is missing from the root."""
+
+    def __init__(self, finder: Finder, interpreter: Elf, content: bytes) -> None:
+        self.finder = finder
+        self.host = interpreter
+        self.machine = machine_of(interpreter)
+        self.traits: Traits = traits_of(content)
+        self.soname = interpreter.soname
+        self.cpus: tuple[Cpu, ...] = processors(self.machine, self.traits)
+        self._flags = {self.machine.cache_flags, self.machine.other_flags} - {0}
+        self._candidates: dict[str, Found | Refused | Blocked | None] = {}
+        self._places: dict[str, Place] = {}
+        self._defaults: dict[tuple[str, Cpu, bool], tuple[Found | None, str, bool]] = {}
+        self.trusted = [self._place(each, "/") for each in self.traits.trusted]
+        self._cache: ldcache.Cache | None = None
+        self.warnings: tuple[str, ...] = ()
+        content = finder.content(self.traits.cache, ldcache.MAX_CACHE)
+        if content:
+            try:
+                self._cache = ldcache.read(content, little=interpreter.little)
+            except ldcache.CacheError as error:
+                self.warnings = (f"{self.traits.cache} is not used by the loader: {error.message}",)
+
+    def link(self, start: Start, interpreter: str, cpu: Cpu) -> LinkMap:
+        """Everything that is loaded for this entry point before its first instruction runs."""
+        links = LinkMap(start.path, start.file, posixpath.dirname(start.path))
+        main = links.main
+        links.reserve("", main)
+        links.reserve(self.machine.vdso, LinkObject(self.machine.vdso, "", self.host, None))
+        links.loader = LinkObject(interpreter, "", self.host, None)
+        links.loader.origin = main.origin  # dl-dst.h, DL_DST_REQUIRED
+        for name in (interpreter, self.soname):
+            if name is not None:
+                links.reserve(name, links.loader)
+        if start.file.soname is not None:
+            links.reserve(start.file.soname, main)
+        run = _Run(self, start, cpu, links)
+        run.audits(interpreter)
+        run.preloads()
+        run.dependencies([main, *links.objects])
+        return links
+
+    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None:
+        """Continue a link map as if its program had called dlopen on this file, by its path."""
+        run = _Run(self, start, cpu, links)
+        added = run.adopt(found.path, found, None, "dlopen", links.main)
+        if added is not None:
+            run.dependencies([added])
+
+    def search_cache(self, name: str, cpu: Cpu) -> tuple[str | None, bool]:
+        """The path that ld.so.cache gives for a name, and whether other processors could get another one."""
+        best: str | None = None
+        best_rank = 0
+        varied = False
+        for each in self._cache.find(name) if self._cache is not None else ():
+            if each.flags not in self._flags:
+                continue
+            if each.variant:
+                varied = True
+                if each.variant in cpu.hwcaps and each.isa_level <= len(cpu.hwcaps):
+                    rank = cpu.hwcaps.index(each.variant)
+                    if best is None or rank < best_rank:
+                        best, best_rank = each.path, rank
+                continue
+            if best is not None:
+                break  # variants come first in the file, and one of them was good
+            if each.hwcap:
+                varied = True
+                if each.hwcap & ~(cpu.hwcap | ldcache.TLS_BIT):
+                    continue
+            best = each.path
+            if each.flags == self.machine.cache_flags:
+                break
+        return best, varied
+
+    def candidate(self, path: str, workdir: str) -> Found | None:
+        """Open and verify, as open_verify in dl-load.c. None: the search goes on. Raises Refused, Blocked."""
+        place = absolute(path, workdir)
+        try:
+            known = self._candidates[place]
+        except KeyError:
+            known = self._candidates[place] = self._verify(place)
+        if isinstance(known, Exception):
+            raise known
+        if known is not None and known.path != path:
+            return Found(path, known.entry, known.file)
+        return known
+
+    def _verify(self, place: str) -> Found | Refused | Blocked | None:
+        entry = self.finder.entry(place)
+        if entry is None:
+            return Blocked() if self.finder.blocked(place) else None
+        if entry.type is not FileType.FILE:
+            return Refused(f"{place} is no file")
+        ident = self.finder.ident(entry)
+        if len(ident) < 20 or entry.size < (64 if self.host.bits == 64 else 52):
+            return Refused(f"{place} is too short")
+        if ident[:4] != MAGIC:
+            return Refused(f"{place} is not ELF")
+        if ident[4] != self.host.bits // 32:
+            return None  # another class: not fatal
+        if ident[5] != (1 if self.host.little else 2):
+            return Refused(f"{place} has the other byte order")
+        try:
+            file = self.finder.file(entry)
+        except ElfError as error:
+            return Refused(error.message)
+        assert file is not None
+        if not tolerates(file, self.host):
+            return Refused(f"{place} has another ABI")
+        if not matches(file, self.host):
+            return None
+        if file.type not in (Type.DYN, Type.EXEC):
+            return Refused(f"{place} can not be loaded: neither shared object nor executable")
+        return Found(place, entry, file)
+
+    def place(self, text: str, workdir: str) -> Place:
+        """A directory of a search path: trailing slashes become one; "" stays and means the working directory."""
+        if text.startswith("/"):
+            known = self._places.get(text)
+            if known is None:
+                known = self._places[text] = self._place(text, workdir)
+            return known
+        return self._place(text, workdir)
+
+    def _place(self, text: str, workdir: str) -> Place:
+        written = text.rstrip("/") + "/" if text else ""
+        return written, self.finder.directory(absolute(written, workdir).rstrip("/") or "/")
+
+    def default(self, name: str, cpu: Cpu, inhibited: bool) -> tuple[Found | None, str, bool]:
+        """ld.so.cache, then the trusted directories: (what, by which rule, varies by processor).
+
+        Depends on nothing but the name, so it is remembered. `inhibited` is DF_1_NODEFLIB. Raises Refused.
+        """
+        key = (name, cpu, inhibited)
+        known = self._defaults.get(key)
+        if known is None:
+            known = self._defaults[key] = self._default(name, cpu, inhibited)
+        return known
+
+    def _default(self, name: str, cpu: Cpu, inhibited: bool) -> tuple[Found | None, str, bool]:
+        cached, varied = self.search_cache(name, cpu)
+        if cached is not None and not (inhibited and cached.startswith(self.traits.trusted)):
+            try:
+                found = self.candidate(cached, "/")
+            except Blocked:
+                found = None
+            if found is not None:
+                return found, "ld.so.cache", varied
+        if inhibited:
+            return None, "", varied
+        found, here = self.walk(name, self.trusted, cpu, "/")
+        return found, "default", varied or here
+
+    def walk(
+        self, name: str, places: Sequence[Place], cpu: Cpu, workdir: str, setuid: bool = False
+    ) -> tuple[Found | None, bool]:
+        """Try a name in directories, in each one's variants first; with `setuid` only what is so itself counts.
+
+        Raises Refused. Source: open_path in dl-load.c.
+        """
+        varied = False
+        for written, directory in places:
+            if directory.location is None:
+                continue
+            if directory.varied:
+                varied = True
+                prefixes = subdirectories(cpu, self.traits)
+            else:
+                if directory.names and name not in directory.names:
+                    continue
+                prefixes = ("",)
+            for prefix in prefixes:
+                if prefix:
+                    below = self.finder.directory(f"{directory.location}/{prefix}".rstrip("/"))
+                    if name not in below.names:
+                        continue
+                try:
+                    found = self.candidate(f"{written}{prefix}{name}", workdir)
+                except Blocked:
+                    return None, varied
+                if found is not None and (not setuid or found.entry.mode & 0o4000):
+                    return found, varied
+        return None, varied
+
+
+class _Run:
+    """One walk through one entry point's dependencies."""
+
+    def __init__(self, loader: Glibc, start: Start, cpu: Cpu, links: LinkMap) -> None:
+        self.loader = loader
+        self.start = start
+        self.cpu = cpu
+        self.links = links
+        self.secure = start.secure
+        self._paths: dict[tuple[LinkObject, Tag], list[Place]] = {}
+        library_path = "" if self.secure else start.env.get("LD_LIBRARY_PATH", "")
+        # _dl_init_paths: elements are the main program's as far as $ORIGIN goes
+        self.library_path = self._split(library_path, ":;", links.main) if library_path else []
+
+    # -- what is loaded, in which order
+
+    def preloads(self) -> None:
+        """LD_PRELOAD, then /etc/ld.so.preload. What can not be preloaded is ignored with a warning (rtld.c)."""
+        for name in re.split("[ :]", self.start.env.get("LD_PRELOAD", "")):
+            if name and len(name) < SECURE_LIMIT and not (self.secure and ("/" in name or len(name) >= 255)):
+                self._preload(name, "LD_PRELOAD")
+        listing = self.loader.finder.content(self.loader.traits.preload, 1 << 20)
+        if listing:
+            text = _COMMENT.sub(" ", listing.decode("utf-8", "surrogateescape"))
+            self.links.keep(self.loader.traits.preload, self.links.main, "names libraries to preload")
+            for name in re.split("[: \t\n]", text):
+                if name:
+                    self._preload(name, self.loader.traits.preload)
+
+    def _preload(self, name: str, origin: str) -> None:
+        self.load(name, self.links.main, f"preload from {origin}", optional=True, preload=True)
+
+    def audits(self, interpreter: str) -> None:
+        """LD_AUDIT, DT_AUDIT, DT_DEPAUDIT of the program, each in a name space of its own (load_audit_modules)."""
+        named = (self.start.env.get("LD_AUDIT", ""), self.start.file.audit or "", self.start.file.depaudit or "")
+        for name in (name for text in named for name in text.split(":")):
+            if not name or len(name) >= SECURE_LIMIT or (self.secure and ("/" in name or len(name) >= 255)):
+                continue
+            main = self.links.main
+            space = LinkMap(self.start.path, self.start.file, main.origin or "/")
+            space.main, space.loader = main, self.links.loader
+            for each in (interpreter, self.loader.soname, self.loader.machine.vdso):
+                if each is not None:
+                    space.reserve(each, space.loader)
+            run = _Run(self.loader, self.start, self.cpu, space)
+            added = run.load(name, space.loader, "audit", optional=True, audit=True)
+            if added is not None:
+                run.dependencies([added])
+                self.links.absorb(space)
+            else:
+                self.links.warnings.append(f"audit module {name} is not there; the loader ignores it")
+
+    def dependencies(self, queue: list[LinkObject]) -> None:
+        """Breadth first; filtees come right after who names them. Source: _dl_map_object_deps in dl-deps.c."""
+        seen = set(queue)
+        position = 0
+        while position < len(queue):
+            current = queue[position]
+            position += 1
+            inserted = position
+            for tag, text in current.file.wants:
+                name = text
+                if "$" in text:
+                    expanded = self._expand_wanted(text, current)
+                    if expanded is None:
+                        continue
+                    name = expanded
+                if tag is Tag.NEEDED:
+                    added = self.load(name, current, "")
+                    if added is not None and added not in seen:
+                        seen.add(added)
+                        queue.append(added)
+                    continue
+                kind = "filter" if tag is Tag.FILTER else "auxiliary"
+                added = self.load(name, current, kind, optional=tag is Tag.AUXILIARY)
+                if added is None:
+                    continue
+                if added not in seen:
+                    seen.add(added)
+                    queue.insert(inserted, added)
+                    inserted += 1
+                elif added in queue[position:]:
+                    at = queue.index(added, position)
+                    if at >= inserted:
+                        queue.insert(inserted, queue.pop(at))
+                        inserted += 1
+                self.links.move_before(added, current)
+
+    def _expand_wanted(self, text: str, requester: LinkObject) -> str | None:
+        """Tokens of NEEDED, FILTER, AUXILIARY (expand_dst in dl-deps.c); None: this entry is passed over."""
+        if not count_tokens(text):
+            return text
+        if self.secure:
+            self.links.miss(text, requester, "tokens are not allowed in setuid programs")
+            return None
+        return self.expand(text, requester) or None
+
+    def load(
+        self,
+        name: str,
+        requester: LinkObject,
+        kind: str,
+        *,
+        optional: bool = False,
+        preload: bool = False,
+        audit: bool = False,
+    ) -> LinkObject | None:
+        """_dl_map_object: one name, known or searched. None when there is nothing, which is noted as missing."""
+        known = self.links.named(name)
+        if known is not None:
+            return known
+        try:
+            found, rule = self.search(name, requester, trusted_only=(preload or audit) and self.secure, audit=audit)
+            if found is None:
+                raise Refused("not found")
+            return self.adopt(name, found, None if audit else requester, rule, requester, kind)
+        except Refused as refusal:
+            if preload:
+                self.links.warnings.append(f"{name} can not be preloaded ({refusal}); the loader ignores it")
+            elif not optional:
+                self.links.miss(name, requester, str(refusal))
+            return None
+
+    def adopt(
+        self, name: str, found: Found, loader: LinkObject | None, rule: str, requester: LinkObject, kind: str = ""
+    ) -> LinkObject | None:
+        """_dl_map_object_from_fd: the same file is the same object; what can not be mapped is refused."""
+        links = self.links
+        same = links.same(found.entry)
+        if same is not None:
+            links.alias(name, same, found, absolute(found.path, self.start.workdir), requester, rule)
+            return same
+        file = found.file
+        if not any(each.type == PT_LOAD for each in file.segments):
+            raise Refused(f"{found.path} has no loadable segments")
+        if file.type != Type.DYN or file.flags_1 & DF_1_PIE:
+            raise Refused(f"{found.path} is an executable")
+        if not file.dynamic:
+            raise Refused(f"{found.path} has no dynamic section")
+        whole = f"{kind}, {rule}" if kind in ("filter", "auxiliary") and rule else kind or rule
+        return links.add(name, found, absolute(found.path, self.start.workdir), loader, whole, requester)
+
+    # -- where a name is searched
+
+    def search(
+        self, name: str, requester: LinkObject, *, trusted_only: bool = False, audit: bool = False
+    ) -> tuple[Found | None, str]:
+        """The file for a name and the step that found it. Raises Refused. Source: _dl_map_object in dl-load.c."""
+        workdir = self.start.workdir
+        if "/" in name:
+            path = self.expand(name, requester) if "$" in name else name
+            try:
+                return (self.loader.candidate(path, workdir) if path else None), "path"
+            except Blocked:
+                return None, ""
+        for places, rule in self._steps(requester, audit):
+            found, varied = self.loader.walk(name, places, self.cpu, workdir, trusted_only)
+            self.links.varied |= varied
+            if found is not None:
+                return found, rule
+        inhibited = bool(requester.file.flags_1 & DF_1_NODEFLIB) and requester is not self.links.loader
+        if trusted_only:  # __RTLD_SECURE: no cache, and only what is itself setuid
+            if inhibited:
+                return None, ""
+            return self.loader.walk(name, self.loader.trusted, self.cpu, workdir, True)[0], "default"
+        found, rule, varied = self.loader.default(name, self.cpu, inhibited)
+        self.links.varied |= varied
+        return found, rule
+
+    def _steps(self, requester: LinkObject, audit: bool) -> Iterator[tuple[list[Place], str]]:
+        main = self.links.main
+        if requester.file.runpath is None:
+            each: LinkObject | None = requester
+            met_main = False
+            while each is not None:
+                if each.file.rpath:
+                    met_main |= each is main
+                    yield self._path_of(each, Tag.RPATH), f"rpath of {each.shown}"
+                each = each.loader
+            if not met_main and main.file.rpath:
+                yield self._path_of(main, Tag.RPATH), f"rpath of {main.shown}"
+            if audit and not met_main and main.file.runpath:
+                yield self._path_of(main, Tag.RUNPATH), f"runpath of {main.shown}"
+        if self.library_path:
+            yield self.library_path, "LD_LIBRARY_PATH"
+        if requester.file.runpath:
+            yield self._path_of(requester, Tag.RUNPATH), f"runpath of {requester.shown}"
+
+    def _path_of(self, owner: LinkObject, tag: Tag) -> list[Place]:
+        key = (owner, tag)
+        known = self._paths.get(key)
+        if known is None:
+            text = (owner.file.rpath if tag is Tag.RPATH else owner.file.runpath) or ""
+            known = self._paths[key] = self._split(text, ":", owner)
+        return known
+
+    def _split(self, text: str, separators: str, owner: LinkObject) -> list[Place]:
+        """fillin_rpath: elements whose tokens have no value fall away; an empty one is the working directory."""
+        places: dict[str, Place] = {}
+        for element in re.split(f"[{separators}]", text):
+            path = element
+            if "$" in element:
+                path = self.expand(element, owner)
+                if not path:
+                    continue
+            place = self.loader.place(path, self.start.workdir)
+            places.setdefault(place[0], place)
+        return list(places.values())
+
+    def expand(self, text: str, owner: LinkObject) -> str:
+        """Tokens of one path, "" when one has no value or security forbids it."""
+        if "PLATFORM" in text and len(self.loader.machine.platforms) > 1:
+            self.links.varied = True
+        return expand(
+            text,
+            origin=owner.origin,
+            lib=self.loader.traits.lib,
+            platform=self.cpu.platform,
+            secure=self.secure,
+            trusted=self.loader.traits.trusted if owner is self.links.main else None,
+        )

@@ -99,6 +99,7 @@ class Collected:
     accesses: list[tuple[bytes, int, list[bytes]]] = field(default_factory=list)
     executions: list[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    recorders: list[str] = field(default_factory=list)
 
 
 class Collector:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import os
 import select
 import struct
 
 from tracer.collector import Collector
-from tracer.seccomp import RET_USER_NOTIF, filter_for
+from tracer.errors import TracerError
+from tracer.seccomp import RET_USER_NOTIF, filter_for, install
 from tracer.syscalls import Action
 
 RECV = 0xC0502100
@@ -32,6 +34,25 @@ def code(*, changes: bool) -> bytes:
     if not changes:
         actions.discard(Action.CHANGES_FD)
     return filter_for(RET_USER_NOTIF, actions)
+
+
+def probe() -> str:
+    """Why the kernel refuses a listener here, tried in a throwaway child; empty when it does not."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            try:
+                os.close(install(code(changes=False), listener=True))
+            except TracerError as error:
+                os.write(writer, f"{error.message} ({error.hint})".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        refusal = stream.read()
+    os.waitpid(pid, 0)
+    return refusal.decode()
 
 
 def prepare(listener: int) -> None:

@@ -10,6 +10,8 @@ so that a signal that came a moment too early costs a moment and not for ever.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import enum
 import fcntl
 import gc
 import mmap
@@ -23,70 +25,90 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from tracer import notify
 from tracer.collector import Collected, Collector, accesses, executions
 from tracer.errors import TracerError
-from tracer.recorder import ServiceOptions
+from tracer.recorder import Choice, ServiceOptions
 from tracer.recording import Recording
 from tracer.seccomp import Refused, install, libc
 from tracer.syscalls import conventions
 
+if TYPE_CHECKING:
+    from tracer.ptrace import Tracer
+
 _TICK = 0.25  # seconds
 _PR_SET_PDEATHSIG = 1
+_PR_SET_PTRACER = 0x59616D61
 _CREDENTIALS = struct.Struct("=iii")
 
 _GO, _NO = b"go", b"no"
 
 
+class Method(enum.StrEnum):
+    """How one command is recorded."""
+
+    NOTIFY = "notify"
+    PTRACE = "ptrace"
+
+
+class _Declined(Exception):
+    """The service cannot take this command in this way; the message says why."""
+
+
 class Channel:
     """The end of the channel that whoever starts commands inherits."""
 
-    def __init__(self, end: socket.socket, code: bytes) -> None:
+    def __init__(self, end: socket.socket, methods: Sequence[Method], codes: Mapping[Method, bytes]) -> None:
         self._end = end
-        self._code = code
+        self._methods = methods
+        self._codes = codes
 
     def arm(self) -> None:
-        """See tracer.recorder.Channel."""
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with mine, theirs:
-            self._arm(mine, theirs)
+        """See tracer.recorder.Channel. Tries one method after the other where there is a choice."""
+        reasons: list[str] = []
+        for method in self._methods:
+            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with mine, theirs:
+                try:
+                    self._arm(method, mine, theirs)
+                    return
+                except (_Declined, Refused) as error:
+                    reasons.append(f"{method}: {error}")
+        raise TracerError("this command cannot be recorded", "\n  ".join(reasons))
 
-    def _arm(self, mine: socket.socket, theirs: socket.socket) -> None:
+    def _arm(self, method: Method, mine: socket.socket, theirs: socket.socket) -> None:
+        if method is Method.PTRACE:
+            # Where Yama lets only ancestors trace; without it the call fails and is not needed.
+            libc.prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
         try:
             # The kernel adds who we are, in the service's own numbers.
-            socket.send_fds(self._end, [b"arm"], [theirs.fileno()])
+            socket.send_fds(self._end, [method.encode()], [theirs.fileno()])
         except OSError as error:
             raise TracerError(f"the recorder is gone: {error.strerror}", "look above for why it ended") from error
         theirs.close()
         self._expect(mine)
         # From here on, a call that names a path waits for the service; sendmsg, recvmsg and close do not.
-        try:
-            listener = install(self._code, listener=True)
-        except Refused as refused:
-            mine.send(struct.pack("=i", refused.errno))
-            raise
-        socket.send_fds(mine, [struct.pack("=i", 0)], [listener])
-        os.close(listener)
-        self._expect(mine)
+        listener = install(self._codes[method], listener=method is Method.NOTIFY)
+        if method is Method.NOTIFY:
+            socket.send_fds(mine, [b"listener"], [listener])
+            os.close(listener)
+            self._expect(mine)
 
     @staticmethod
     def _expect(mine: socket.socket) -> None:
         answer = mine.recv(4096)
+        if not answer:
+            raise TracerError("the recorder has ended", "look above for why")
         if answer != _GO:
-            raise TracerError(
-                f"the recorder did not take this command: {os.fsdecode(answer[len(_NO) :]) or 'it has ended'}"
-            )
+            raise _Declined(os.fsdecode(answer[len(_NO) :]))
 
     def close(self) -> None:
         """See tracer.recorder.Channel."""
         self._end.close()
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """See tracer.recorder.Channel."""
-        return (self._end.fileno(),)
 
 
 class Service:
@@ -156,10 +178,9 @@ class Service:
             accesses=accesses(collected),
             executions=executions(collected),
             architecture=platform.machine(),
-            recorder=(self._recorder,),
+            recorder=tuple(collected.recorders) or (self._recorder,),
             notes=tuple(collected.notes),
         )
-
 
     def close(self) -> None:
         """See tracer.recorder.Service."""
@@ -176,7 +197,15 @@ class Service:
 def start(options: ServiceOptions) -> Service:
     """Fork the service. Raises TracerError when the wanted recorder cannot work here."""
     changes = options.before_change is not None
-    code = notify.code(changes=changes)
+    methods, explanation = _choose(options.choice)
+    codes: dict[Method, bytes] = {}
+    for method in methods:
+        if method is Method.NOTIFY:
+            codes[method] = notify.code(changes=changes)
+        else:
+            from tracer import ptrace
+
+            codes[method] = ptrace.code(changes=changes)
     channel_end, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel_end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # before anyone can send
     words_end, words = socket.socketpair()
@@ -186,22 +215,47 @@ def start(options: ServiceOptions) -> Service:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        status = 1
-        try:
-            channel.close()
-            words.close()
-            _become_service(parent)
-            collector = Collector(conventions(platform.machine()), options.before_change)
-            _Server(collector, channel_end, words_end, counter).run()
-            status = 0
-        except BaseException:
-            with contextlib.suppress(OSError):
-                words_end.sendall(pickle.dumps(traceback.format_exc()))
-        finally:
-            os._exit(status)
+        channel.close()
+        words.close()
+        _serve(parent, options, channel_end, words_end, counter)
     channel_end.close()
     words_end.close()
-    return Service(pid, "notify", "", Channel(channel, code), words, counter)
+    return Service(pid, methods[0].value, explanation, Channel(channel, methods, codes), words, counter)
+
+
+def _choose(choice: Choice) -> tuple[tuple[Method, ...], str]:
+    """The methods to try for each command, best first, and why. Raises TracerError."""
+    if choice is Choice.PTRACE:
+        return (Method.PTRACE,), "ptrace, because it was asked for"
+    if choice is Choice.NOTIFY:
+        refusal = notify.probe()
+        if refusal:
+            raise TracerError(f"recording by notify is not possible here: {refusal}", "use --recorder ptrace, or auto")
+        return (Method.NOTIFY,), "notify, because it was asked for"
+    if choice is not Choice.AUTO:
+        raise TracerError(f"the recorder {choice} watches a root that runs already", "use notify, ptrace or auto")
+    refusal = notify.probe()
+    if refusal:
+        return (Method.PTRACE,), f"ptrace, because notify is not possible here: {refusal}"
+    return (Method.NOTIFY, Method.PTRACE), "notify: complete, and the fastest of those that are"
+
+
+def _serve(
+    parent: int, options: ServiceOptions, channel: socket.socket, words: socket.socket, counter: mmap.mmap
+) -> NoReturn:
+    """The forked process."""
+    status = 1
+    try:
+        _become_service(parent)
+        collector = Collector(conventions(platform.machine()), options.before_change)
+        _Server(collector, channel, words, counter).run()
+        status = 0
+    except BaseException:
+        with contextlib.suppress(OSError):
+            words.setblocking(True)
+            words.sendall(pickle.dumps(traceback.format_exc()))
+    finally:
+        os._exit(status)
 
 
 def _become_service(parent: int) -> None:
@@ -232,28 +286,65 @@ class _Server:
         self._channel = channel
         self._words = words
         self._counter = counter
-        self._arming: dict[int, tuple[socket.socket, int]] = {}  # descriptor → its socket, who is at the other end
-        self._listeners: list[int] = []
+        self._arming: dict[int, socket.socket] = {}
+        self._listeners: dict[int, int] = {}  # a listener and the process that it came from
+        self._callers: dict[int, int] = {}  # who is at the other end of a socket in `_arming`
+        self._tracer: Tracer | None = None  # imported when first needed
+        self._used: set[str] = set()
+        self._wanted: list[bool] = []  # not empty: stop serving, there is something else to do
         self._finished = False
         self._spoken = b""
 
     def run(self) -> None:
-        signal.signal(signal.SIGIO, lambda *_: None)
+        signal.signal(signal.SIGIO, self._want)
         signal.signal(signal.SIGALRM, self._tick)
         for end in (self._channel, self._words):
             self._alert(end)
         signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
         while not self._finished:
-            self._attend(0 if len(self._listeners) == 1 else None)
+            tracees = len(self._tracer) if self._tracer is not None else 0
+            self._wanted.clear()
+            self._attend(0 if tracees or len(self._listeners) == 1 else None)
             if self._finished:
                 break
-            if len(self._listeners) == 1 and not notify.serve(self._listeners[0], self._collector):
-                self._drop(self._listeners[0])
+            if len(self._listeners) == 1 and not tracees:
+                (listener,) = self._listeners
+                if not notify.serve(listener, self._collector):
+                    self._drop(listener)
+            elif tracees and self._tracer is not None:
+                if self._listeners:
+                    self._serve_both(self._tracer)
+                else:
+                    self._tracer.serve(self._wanted)
         self._drain()
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._publish()
+        collected = self._collector.collected()
+        collected.recorders = sorted(self._used)
         self._words.setblocking(True)
-        self._words.sendall(pickle.dumps(self._collector.collected(), pickle.HIGHEST_PROTOCOL))
+        self._words.sendall(pickle.dumps(collected, pickle.HIGHEST_PROTOCOL))
+
+    def _want(self, _number: int, _frame: FrameType | None) -> None:
+        self._wanted.append(True)
+        if self._tracer is not None:
+            self._tracer.interrupt()
+
+    def _serve_both(self, tracer: Tracer) -> None:
+        """Listeners and tracees at once: only where a listener was refused to some of the commands."""
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        former = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        try:
+            while self._listeners and len(tracer) and not self._wanted:
+                tracer.serve_ready()
+                self._attend(None, reader)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(reader, 4096)
+        finally:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, former)
+            os.close(reader)
+            os.close(writer)
 
     @staticmethod
     def _alert(end: socket.socket) -> None:
@@ -270,10 +361,10 @@ class _Server:
 
     # -- everything but the single listener ------------------------------------
 
-    def _attend(self, timeout: int | None) -> None:
+    def _attend(self, timeout: int | None, *more: int) -> None:
         """Whatever is ready: words, commands to arm, and the listeners when there are several."""
         poll = select.poll()
-        for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners):
+        for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners, *more):
             poll.register(fd, select.POLLIN)
         for fd, event in poll.poll(timeout):
             if fd == self._channel.fileno():
@@ -289,7 +380,7 @@ class _Server:
                     self._drop(fd)
 
     def _drop(self, listener: int) -> None:
-        self._listeners.remove(listener)
+        del self._listeners[listener]
         os.close(listener)
 
     def _hear_channel(self) -> None:
@@ -306,22 +397,55 @@ class _Server:
             if not fds:
                 continue
             end = socket.socket(fileno=fds[0])
-            self._alert(end)
-            self._arming[end.fileno()] = end, pid
-            self._answer(end, _GO)
+            refusal = self._seize(pid) if message == Method.PTRACE.encode() else self._readable(pid)
+            if refusal:
+                self._answer(end, _NO + os.fsencode(refusal))
+                end.close()
+                continue
+            self._collector.arm(pid)
+            if message == Method.PTRACE.encode():
+                self._answer(end, _GO)
+                end.close()
+            else:
+                self._alert(end)
+                self._arming[end.fileno()] = end
+                self._callers[end.fileno()] = pid
+                self._answer(end, _GO)
+
+    def _seize(self, pid: int) -> str:
+        from tracer.ptrace import Tracer
+
+        if self._tracer is None:
+            self._tracer = Tracer(self._collector)
+        try:
+            self._tracer.take(pid)
+        except OSError as error:
+            return f"the kernel does not let us trace process {pid}: {error.strerror}"
+        self._used.add(Method.PTRACE.value)
+        return ""
+
+    @staticmethod
+    def _readable(pid: int) -> str:
+        """Why the memory of a process cannot be read; empty when it can."""
+        try:
+            os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            return f"the memory of process {pid} cannot be read: {error.strerror}"
+        return ""
 
     def _hear_arming(self, fd: int) -> None:
-        end, pid = self._arming.pop(fd)
+        end = self._arming.pop(fd)
+        pid = self._callers.pop(fd)
         with end:
             try:
                 message, control, _, _ = end.recvmsg(64, 1024)
             except OSError:
                 return
             fds, _ = _unpack(control)
-            if message and not struct.unpack("=i", message)[0] and fds:
+            if message and fds:
                 notify.prepare(fds[0])
-                self._listeners.append(fds[0])
-                self._collector.arm(pid)
+                self._listeners[fds[0]] = pid
+                self._used.add(Method.NOTIFY.value)
                 self._answer(end, _GO)
 
     @staticmethod

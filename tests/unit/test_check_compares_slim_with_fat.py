@@ -1,0 +1,71 @@
+"""The comparison: what counts as the same, and what only varies by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from slimmer.check import Verdict, compare, content_differs, misses, varies_alike
+from slimmer.errors import SlimmerError
+from slimmer.exercise.model import Answer, Executed, RunOutcome
+from slimmer.root.directory import DirectoryRoot
+from tests.support import plant
+from tracer.recording import Access, Kind, Recording
+
+
+def outcome(body: bytes = b"x", status: int = 200, code: int | None = 0, *, stopped: bool = True) -> RunOutcome:
+    return RunOutcome(
+        ("app",), code, stopped, b"", b"", (Answer("GET /", status, body),), (Executed("ping", 0, b"PONG", b""),)
+    )
+
+
+def problems(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None = None) -> list[str]:
+    return [row.problem for row in compare([fat], [slim], [again] if again else None) if row.problem]
+
+
+def test_the_same_is_the_same() -> None:
+    assert problems(outcome(), outcome()) == []
+
+
+def test_another_status_body_exit_or_ending_is_a_problem() -> None:
+    assert problems(outcome(), outcome(status=500)) == ["another status"]
+    assert problems(outcome(b"abc"), outcome(b"abd"))[0].startswith("its content differs: at byte 2")
+    assert problems(outcome(), outcome(code=1, stopped=False)) == ["it ends differently"]
+    worse = replace(outcome(), executed=(Executed("ping", 1, b"", b"no", "exited with 1: no"),))
+    assert problems(outcome(), worse) == ["exited with 1: no"]
+
+
+def test_a_run_that_does_not_start_is_one_clear_problem() -> None:
+    assert problems(outcome(), replace(outcome(), failure=SlimmerError("not found"))) == ["not found"]
+
+
+def test_what_was_not_asked_any_more_is_a_problem() -> None:
+    assert problems(outcome(), replace(outcome(), answers=(), executed=())) == ["the application ended before"] * 2
+
+
+def test_content_that_differs_between_two_fat_runs_may_differ_in_slim() -> None:
+    fat, again, slim = (outcome(b'{"time": %d, "name": "x"}' % number) for number in (1111, 2222, 3333))
+    assert content_differs(compare([fat], [slim]))
+    assert problems(fat, slim, again) == []
+    broken = outcome(b'{"time": 3333, "name": "y"}')
+    assert len(problems(fat, broken, again)) == 1
+
+
+def test_content_that_is_always_the_same_may_not_differ() -> None:
+    assert not varies_alike(b"one", b"one", b"two")
+
+
+def test_a_miss_is_what_fat_has_and_slim_has_not(tmp_path: Path) -> None:
+    plant(tmp_path, {"fat/a": "1", "fat/b": "2", "fat/dangling": "-> nowhere", "slim/a": "1"})
+    seen = Recording(
+        tuple(Access(path, frozenset({Kind.READ}), frozenset({"/app"})) for path in ("/a", "/b", "/c", "/dangling"))
+    )
+    found = misses(seen, DirectoryRoot(str(tmp_path / "fat")), DirectoryRoot(str(tmp_path / "slim")))
+    assert [miss.path for miss in found] == ["/b", "/dangling"]
+    assert found[0].by == ("/app",)
+
+
+def test_a_check_that_was_not_performed_has_not_passed() -> None:
+    assert not Verdict(False).passed
+    assert Verdict(False).word == "not performed"
+    assert Verdict(True).passed

@@ -22,7 +22,7 @@ class Transport(enum.StrEnum):
 
 
 FORMS = (
-    "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker://HOST/NAME[:TAG|@DIGEST], "
+    "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], docker://[HOST/]NAME[:TAG][@DIGEST], "
     "containers-storage:NAME, docker-daemon:NAME, - (a stream), dir:DIR"
 )
 
@@ -37,7 +37,8 @@ class Reference:
     """`text` is what was typed. `path` is a file or directory, or the name a local tool knows.
 
     `name` chooses one image of several: a layout's ref name, an archive's tag, "@N" its N-th image.
-    For a registry: `host`, `name` (the repository), `tag`, `digest`; one of the last two is not "".
+    For a registry: `host` ("" is docker's usual one), `name` (the repository), `tag`, `digest`; one of
+    the last two is not "".
     """
 
     text: str
@@ -87,10 +88,10 @@ def _registry(text: str, rest: str) -> Reference:
         raise UsageProblem(f"--image {text!r}: a registry is written docker://HOST/NAME", f"forms: {FORMS}")
     rest, _, digest = rest[2:].partition("@")
     host, slash, name = rest.partition("/")
-    if not slash or not ("." in host or ":" in host or host == "localhost") or _HOST.fullmatch(host) is None:
-        raise UsageProblem(
-            f"--image {text!r}: no registry is named", "write it out, as in docker://registry.example:5000/app:1.2"
-        )
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, name = "", rest  # docker's usual registry
+    elif _HOST.fullmatch(host) is None:
+        raise UsageProblem(f"--image {text!r}: {host!r} cannot be a host", "as in docker://registry.example:5000/app")
     name, _, tag = name.partition(":")
     if not name or any(_COMPONENT.fullmatch(part) is None for part in name.split("/")):
         raise UsageProblem(

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import stat
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +52,8 @@ _KINDS = tuple(Kind)
 _RESOLVE_IN_ROOT = 0x10
 _SYS_OPENAT2 = 437
 _KEPT_PROCESSES = 1024
+# What ServiceOptions.pretend answers, and which argument is the mode of a device.
+_PRETENDED = {"chown": -1, "lchown": -1, "chown32": -1, "lchown32": -1, "fchownat": -1, "mknod": 1, "mknodat": 2}
 
 
 class _Nowhere(dict[bytes, int]):
@@ -105,13 +109,16 @@ class Collected:
 class Collector:
     """Everything that one recording has seen."""
 
-    def __init__(self, kernel: Sequence[Convention], before_change: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, kernel: Sequence[Convention], before_change: Callable[[str], None] | None = None, *, pretend: bool = False
+    ) -> None:
         self.prefix = b""  # of the recorded root in the service's view
         self.programs: dict[bytes, Program] = {}
         self.executions: set[tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]] = set()
         self.notes: set[str] = set()
         self.resolved: dict[tuple[bytes, bytes], int] = {}  # (program, path) → mask: what could not wait
         self._before_change = before_change
+        self._pretend = pretend
         self._hot: dict[int, Process] = {}
         self._cold: dict[int, Process] = {}
         self._armed: dict[int, bool] = {}  # not yet the command itself; True once it has tried to exec
@@ -124,10 +131,10 @@ class Collector:
             for number, call in convention.calls.items():
                 self._rows[convention.audit, number] = self._row(call, convention)
 
-    @staticmethod
-    def _row(call: Call, convention: Convention) -> Row:
+    def _row(self, call: Call, convention: Convention) -> Row:
         """The hot ones (one operand, fixed or open's mask) begin with 0 or 1; the rest with 2."""
-        if call.action in (Action.PATHS, Action.OPEN) and len(call.operands) == 1 and call.effect is Effect.NONE:
+        plain = call.action in (Action.PATHS, Action.OPEN) and len(call.operands) == 1 and call.effect is Effect.NONE
+        if plain and not (self._pretend and call.name in _PRETENDED):
             (operand,) = call.operands
             at = -1 if operand.dirfd is None else operand.dirfd + ARGUMENTS
             extra = call.extra + ARGUMENTS if call.action is Action.OPEN else operand.mask
@@ -136,26 +143,26 @@ class Collector:
 
     # -- a stop ---------------------------------------------------------------
 
-    def stop(self, tid: int, number: int, audit: int, fields: Sequence[int]) -> int:
+    def stop(self, tid: int, number: int, audit: int, fields: Sequence[int]) -> int | None:
         """Note what a stopped thread is about to do. `fields[ARGUMENTS:]` are its arguments.
 
-        Gives 0, or the errno that the call is to be refused with.
+        Gives None when the call may go on; else its result in place of doing it, as the kernel gives results.
         """
         row = self._rows.get((audit, number))
         if row is None:
-            return 0
+            return None
         if self._unsettled:
             self._settle(tid)
         process = self._hot.get(tid) or self._meet(tid, row[4])
         if process is None:
-            return 0
+            return None
         shape, path, at, extra, call, convention = row
         if shape == 2:
             return self._rare(process, call, convention, fields)
         try:
             raw = os.pread(process.memory, 256, fields[path])
         except (OSError, OverflowError):
-            return 0  # a bad pointer: the call will fail with EFAULT
+            return None  # a bad pointer: the call will fail with EFAULT
         end = raw.find(b"\0")
         if end > 0:
             raw = raw[:end]
@@ -164,7 +171,7 @@ class Collector:
             if not found or process is None:
                 if found is not None and process is not None:
                     self._empty(process, call, fields)
-                return 0
+                return None
             raw = found
         if raw[0] == 47:
             if process.root_epoch != self._root_epoch:
@@ -185,7 +192,7 @@ class Collector:
                 scope[raw] = seen | mask
         if mask & WRITE and self._before_change is not None:
             self._announce(process, scope, raw, follow=shape == 1)
-        return 0
+        return None
 
     def _note(self, process: Process, fd: int | None, raw: bytes, mask: int, *, follow: bool = False) -> None:
         """The same for one operand of the rarer calls."""
@@ -401,7 +408,7 @@ class Collector:
 
     # -- the rarer calls ------------------------------------------------------
 
-    def _rare(self, process: Process, call: Call, convention: Convention, fields: Sequence[int]) -> int:
+    def _rare(self, process: Process, call: Call, convention: Convention, fields: Sequence[int]) -> int | None:
         action = call.action
         arguments = fields[ARGUMENTS : ARGUMENTS + 6]
         if action is Action.PATHS:
@@ -437,7 +444,7 @@ class Collector:
             self._descriptor(process, arguments[0] & 0xFFFFFFFF, WRITE)
         elif action is Action.REFUSE:
             self.notes.add(f"io_uring was refused to {self._called(process)}")
-            return 38  # ENOSYS
+            return -errno.ENOSYS
         elif action is Action.LISTENER:
             self.notes.add(
                 f"{self._called(process)} asked for a seccomp listener of its own, which the kernel refuses while "
@@ -450,7 +457,13 @@ class Collector:
             )
         if call.effect is not Effect.NONE:
             self._unsettled.add(process.tid)
-        return 0
+        return 0 if self._pretend and self._pretended(call, arguments) else None
+
+    @staticmethod
+    def _pretended(call: Call, arguments: Sequence[int]) -> bool:
+        """Whether a call would fail only for want of privilege, and is answered with success instead."""
+        mode = _PRETENDED.get(call.name)
+        return mode is not None and (mode < 0 or stat.S_IFMT(arguments[mode]) in (stat.S_IFCHR, stat.S_IFBLK))
 
     def _empty_operands(self, process: Process, call: Call, arguments: Sequence[int]) -> None:
         for operand in call.operands:
@@ -661,6 +674,10 @@ class Collector:
         for program in self.programs.values():
             for (root, base), strings in program.scopes.items():
                 for raw, mask in strings.items():
+                    if not program.name:
+                        mask &= EXEC  # what the runner did between arming and exec is not the program's
+                    if not mask:
+                        continue
                     path = paths.normal_form(paths.join(root, base, raw))
                     masks[path] = masks.get(path, 0) | mask
                     by.setdefault(path, set()).add(program.name)

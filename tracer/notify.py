@@ -75,9 +75,9 @@ def serve(listener: int, collector: Collector) -> bool:
                 return not _hung_up(listener)
             raise
         fields = unpack(notice)
-        refusal = stop(fields[1], fields[3], fields[4], fields)
+        answer = stop(fields[1], fields[3], fields[4], fields)
         with contextlib.suppress(OSError):  # killed meanwhile
-            ioctl(listener, send, notice[:8] + (struct.pack("=qiI", 0, -refusal, 0) if refusal else go_on))
+            ioctl(listener, send, notice[:8] + (go_on if answer is None else _result(answer)))
 
 
 def serve_once(listener: int, collector: Collector) -> bool:
@@ -89,10 +89,15 @@ def serve_once(listener: int, collector: Collector) -> bool:
             return False
         raise
     fields = _NOTICE.unpack(notice)
-    refusal = collector.stop(fields[1], fields[3], fields[4], fields)
+    answer = collector.stop(fields[1], fields[3], fields[4], fields)
     with contextlib.suppress(OSError):
-        fcntl.ioctl(listener, SEND, notice[:8] + (struct.pack("=qiI", 0, -refusal, 0) if refusal else _CONTINUE))
+        fcntl.ioctl(listener, SEND, notice[:8] + (_CONTINUE if answer is None else _result(answer)))
     return True
+
+
+def _result(answer: int) -> bytes:
+    """The rest of a struct seccomp_notif_resp that gives a call this result in place of doing it."""
+    return struct.pack("=qiI", 0, answer, 0)
 
 
 def _hung_up(listener: int) -> bool:

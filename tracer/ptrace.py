@@ -143,8 +143,9 @@ class Tracer:
                 return
             if status == at_filter and call(_GET_SYSCALL_INFO, tid, size, address) > 0:
                 fields = unpack(info)
-                if stop(tid, fields[5], fields[2], fields):
-                    self._refuse(tid)
+                answer = stop(tid, fields[5], fields[2], fields)
+                if answer is not None:
+                    self._skip(tid, answer)
                 call(cont, tid, None, None)
             else:
                 self._other(tid, status)
@@ -198,12 +199,13 @@ class Tracer:
                 fields = from_registers(binding.ptrace_getregs(tid), platform.machine())
             except PtraceError:
                 return  # killed meanwhile
-        if self._collector.stop(tid, fields[5], fields[2], fields):
-            self._refuse(tid)
+        answer = self._collector.stop(tid, fields[5], fields[2], fields)
+        if answer is not None:
+            self._skip(tid, answer)
 
     @staticmethod
-    def _refuse(tid: int) -> None:
-        """Skip the call; it gives ENOSYS, the only refusal there is."""
+    def _skip(tid: int, result: int) -> None:
+        """Let the call not happen, and give this result."""
         with contextlib.suppress(PtraceError):
             registers = binding.ptrace_getregs(tid)
             if platform.machine() == "aarch64":
@@ -211,10 +213,10 @@ class Tracer:
                 value = ctypes.c_int(-1)
                 part = (ctypes.c_void_p * 2)(ctypes.addressof(value), ctypes.sizeof(value))
                 _ptrace(binding.PTRACE_SETREGSET, tid, _NT_ARM_SYSTEM_CALL, ctypes.addressof(part))
-                registers.r0 = -38 & (1 << 64) - 1
+                registers.r0 = result & (1 << 64) - 1
             else:
                 registers.orig_rax = (1 << 64) - 1
-                registers.rax = -38 & (1 << 64) - 1
+                registers.rax = result & (1 << 64) - 1
             binding.ptrace_setregs(tid, registers)
 
 

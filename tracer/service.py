@@ -110,6 +110,11 @@ class Channel:
         """See tracer.recorder.Channel."""
         self._end.close()
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """See tracer.recorder.Channel."""
+        return (self._end.fileno(),)
+
 
 class Service:
     """The recorder process, as its parent sees it."""
@@ -123,6 +128,7 @@ class Service:
         self._channel = channel
         self._words = words
         self._counter = counter
+        self._reaped = False
 
     @property
     def pid(self) -> int:
@@ -162,10 +168,7 @@ class Service:
             self._words.sendall(b"finish\n")
             while block := self._words.recv(1 << 16):
                 blocks.append(block)
-        status = -1
-        with contextlib.suppress(ChildProcessError):
-            status = os.waitpid(self._pid, 0)[1]
-        self._counter.close()
+        status = self._reap()
         answer = b"".join(blocks)
         if not answer:
             how = f"by signal {os.WTERMSIG(status)}" if status >= 0 and os.WIFSIGNALED(status) else "early"
@@ -186,12 +189,20 @@ class Service:
         """See tracer.recorder.Service."""
         self._channel.close()
         self._words.close()
-        if not self._counter.closed:
-            self._counter.close()
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(ProcessLookupError):
+            if not self._reaped:
                 os.kill(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
+        self._reap()
+
+    def _reap(self) -> int:
+        """Its wait status, -1 when someone else has waited for it."""
+        if self._reaped:
+            return -1
+        self._reaped = True
+        try:
+            return os.waitpid(self._pid, 0)[1]
+        except ChildProcessError:
+            return -1
 
 
 def start(options: ServiceOptions) -> Service:
@@ -247,7 +258,7 @@ def _serve(
     status = 1
     try:
         _become_service(parent)
-        collector = Collector(conventions(platform.machine()), options.before_change)
+        collector = Collector(conventions(platform.machine()), options.before_change, pretend=options.pretend)
         _Server(collector, channel, words, counter).run()
         status = 0
     except BaseException:
@@ -305,8 +316,8 @@ class _Server:
             tracees = len(self._tracer) if self._tracer is not None else 0
             self._wanted.clear()
             self._attend(0 if tracees or len(self._listeners) == 1 else None)
-            if self._finished:
-                break
+            if self._wanted:
+                continue
             if len(self._listeners) == 1 and not tracees:
                 (listener,) = self._listeners
                 if not notify.serve(listener, self._collector):
@@ -465,6 +476,7 @@ class _Server:
             word, _, self._spoken = self._spoken.partition(b"\n")
             if word == b"finish":
                 self._finished = True
+                self._wanted.append(True)
             else:
                 try:
                     root = os.readlink(b"/proc/%d/root" % int(word.split()[1]))

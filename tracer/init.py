@@ -58,9 +58,9 @@ def alone(keep: Iterable[int]) -> None:
     """In a forked process: close all descriptors but these, standard ones at /dev/null, signals as new, own session."""
     gc.disable()  # a collected object of the caller's would close a descriptor number that is ours by now
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(PermissionError):
@@ -177,7 +177,9 @@ class _Loop:
             left = deadline - time.monotonic()
             if not self._children or left <= 0:
                 return int(self._children)
-            if self._duty.wire.fileno() in self._wait(left):  # the caller asks nothing before it is answered: it is gone
+            if self._duty.wire.fileno() in self._wait(
+                left
+            ):  # the caller asks nothing before it is answered: it is gone
                 raise wire.Closed
 
     def _kill(self) -> int:
@@ -253,6 +255,7 @@ class _Loop:
             argv = [os.fsencode(word) for word in request.argv]
             env = {os.fsencode(name): os.fsencode(value) for name, value in request.env}
             raw = os.fsencode(program)
+            free = userns.capable(userns.CAP_SETUID)
             stage = "workdir"
             os.chdir(request.workdir)
             os.umask(UMASK)
@@ -267,7 +270,7 @@ class _Loop:
             if self._duty.runtime_capabilities:
                 userns.keep_only(userns.RUNTIME_CAPABILITIES)
             if not self._duty.single:
-                _identify(request.uid, request.gid, request.groups)
+                _identify(request.uid, request.gid, request.groups, free)
             stage = "exec"
             os.execve(raw, argv, env)
         except OSError as error:
@@ -280,11 +283,9 @@ class _Loop:
             os._exit(127)
 
 
-def _identify(uid: int, gid: int, groups: tuple[int, ...]) -> None:
-    now = (*os.getresuid(), *os.getresgid())
-    if now == (uid, uid, uid, gid, gid, gid) and uid != 0:
-        return
-    if uid == 0 and now[0] == 0 and not userns.capable(userns.CAP_SETGID):
+def _identify(uid: int, gid: int, groups: tuple[int, ...], free: bool) -> None:
+    """Without the capability to change ids (`free`) a process can only stay what it is. Raises OSError."""
+    if not free and (*os.getresuid(), *os.getresgid()) == (uid, uid, uid, gid, gid, gid):
         return
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)

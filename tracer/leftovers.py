@@ -106,7 +106,7 @@ def empty(place: str) -> None:
 
 
 def within(chosen: userns.Plan, work: Callable[[], None]) -> None:
-    """Do something in a forked process that has a user namespace with the ids of a plan. Raises OSError, TracerError."""
+    """Do something in a forked process with a user namespace that has a plan's ids. Raises OSError, TracerError."""
     ready, made = os.pipe2(os.O_CLOEXEC)
     go, mapped = os.pipe2(os.O_CLOEXEC)
     child = os.fork()

@@ -22,7 +22,7 @@ _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 1
 _SYS_MOUNT_SETATTR = 442  # one number on every architecture
 
-# statvfs's f_flag bits → mount(2)'s, for a remount that must repeat what is locked (fs/namespace.c, can_change_locked_flags)
+# statvfs's f_flag bits → mount(2)'s, for a remount that must repeat what is locked (fs/namespace.c)
 _KEPT = ((1, RDONLY), (2, NOSUID), (4, NODEV), (8, NOEXEC), (1024, NOATIME), (2048, NODIRATIME), (4096, RELATIME))
 
 
@@ -61,7 +61,7 @@ def umount(target: str, flags: int = DETACH) -> None:
 
 
 def bind(source: str, target: str, *, writable: bool = True) -> None:
-    """Bind `source`, with what is mounted below it, on `target`; read-only throughout unless writable. Raises OSError."""
+    """Bind `source`, with what is mounted below it; read-only throughout unless writable. Raises OSError."""
     mount(source, target, flags=BIND | REC)
     if not writable:
         read_only(target)

@@ -41,7 +41,8 @@ def find(name: str, env: Mapping[str, str], workdir: str) -> str:
     if refused:
         raise TracerError(f"permission denied in the root: {refused} is not executable", f"chmod +x {refused}")
     raise TracerError(
-        f"command not found in the root: {name}", f"looked in PATH {':'.join(searched)}; give its full path, or set PATH with --env"
+        f"command not found in the root: {name}",
+        f"looked in PATH {':'.join(searched)}; give its full path, or set PATH with --env",
     )
 
 
@@ -87,8 +88,7 @@ def _exec(number: int, text: str, program: str, request: wire.Spawn, who: str) -
     if number == errno.EACCES:
         return TracerError(
             f"permission denied in the root: {program} has mode {stat.S_IMODE(status.st_mode):04o}, "
-            f"uid {status.st_uid}, gid {status.st_gid}"
-            + (f", interpreter {interpreter}" if interpreter else ""),
+            f"uid {status.st_uid}, gid {status.st_gid}" + (f", interpreter {interpreter}" if interpreter else ""),
             f"it, its interpreter and all directories above must be executable for {who}",
         )
     machine = _machine(head)

@@ -67,7 +67,7 @@ class Furnishing:
 
 
 def available() -> str:
-    """"" when a sandbox can be made here, else why not."""
+    """ "" when a sandbox can be made here, else why not."""
     reason = userns.refused()
     return f"the kernel allows no namespaces here ({reason}); {userns.refusal()}" if reason else ""
 

@@ -186,7 +186,7 @@ class Session:
 
     @property
     def recorder(self) -> str:
-        """"notify", "ptrace", …; "" when nothing is recorded."""
+        """ "notify", "ptrace", …; "" when nothing is recorded."""
         return self._service.recorder if self._service else ""
 
     @property
@@ -251,7 +251,9 @@ class Session:
             if self._keeper == 0:
                 mine.close()
                 answered = service is not None and service.recorder in ("notify", "ptrace")
-                sandbox.keep(look, line, theirs, self._lock, service.channel if service else None, watched, not answered)
+                sandbox.keep(
+                    look, line, theirs, self._lock, service.channel if service else None, watched, not answered
+                )
             theirs.close()
             if ids.map is not userns.Map.NONE and mine.recv(1) == b"u":
                 userns.write_maps(self._keeper, ids)
@@ -375,7 +377,7 @@ class Session:
             capture_output=True,
             timeout=timeout,
             cwd=workdir,
-            preexec_fn=self._join if self._private_network() else None,  # noqa: PLW1509 (only system calls)
+            preexec_fn=self._join if self._private_network() else None,
         )
 
     def _private_network(self) -> bool:

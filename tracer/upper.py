@@ -10,7 +10,7 @@ _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.red
 
 
 def like(model: str, directory: str) -> None:
-    """Give the upper layer's top the owner, mode, xattrs and times of the root's: an overlay shows them as those of "/"."""
+    """Give the upper layer's top the owner, mode, xattrs and times of the root's: the overlay shows them at "/"."""
     status = os.stat(model)
     with contextlib.suppress(OSError):
         os.chown(directory, status.st_uid, status.st_gid)

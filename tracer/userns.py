@@ -8,6 +8,7 @@ that the run asks for; calls that change ids are then answered by `filters.prete
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
 import os
@@ -117,10 +118,8 @@ def _own_map(kind: str) -> tuple[tuple[int, int, int], ...]:
 def _ranges(file: str, uid: int) -> list[tuple[int, int]]:
     """(first, count) of a user's lines, as subuid(5) has them: by name or by number."""
     names = {str(uid)}
-    try:
+    with contextlib.suppress(KeyError):
         names.add(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        pass
     found = []
     try:
         with open(file, encoding="utf-8", errors="replace") as lines:
@@ -150,8 +149,9 @@ def write_maps(pid: int, chosen: Plan) -> None:
             words = [str(number) for row in rows for number in row]
             done = subprocess.run([tool, str(pid), *words], capture_output=True, stdin=subprocess.DEVNULL)
             if done.returncode:
+                said = done.stderr.decode(errors="replace").strip()
                 raise TracerError(
-                    f"{tool} refused the ranges of /etc/subuid and /etc/subgid: {done.stderr.decode(errors='replace').strip()}",
+                    f"{tool} refused the ranges of /etc/subuid and /etc/subgid: {said}",
                     "check both files, and that newuidmap and newgidmap are setuid root or have file capabilities",
                 )
         return
@@ -174,7 +174,9 @@ def _write(path: str, text: str) -> None:
 
 def refusal() -> str:
     """What to do when the kernel allows no user namespace: the switch that is off, and what works without."""
-    without = "without namespaces, `slim trace` still works in place, in the live root (no --root), as in an image build"
+    without = (
+        "without namespaces, `slim trace` still works in place, in the live root (no --root), as in an image build"
+    )
     for path, value, setting in _SWITCHES:
         try:
             with open(path) as stream:
@@ -189,7 +191,7 @@ def refusal() -> str:
 
 
 def refused() -> str:
-    """"" when this process can have the namespaces of a sandbox, else the reason, as the kernel gave it."""
+    """ "" when this process can have the namespaces of a sandbox, else the reason, as the kernel gave it."""
     flags = NEWNS | NEWPID | NEWIPC | NEWUTS
     if not capable(CAP_SYS_ADMIN):
         flags |= NEWUSER

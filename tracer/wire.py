@@ -12,6 +12,7 @@ import json
 import socket
 import struct
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from tracer.errors import TracerError
 
@@ -117,7 +118,7 @@ class Wire:
         known = {field.name for field in fields(kind)}
         return kind(**{name: each for name, each in _tuples(value).items() if name in known}), descriptors
 
-    def _send(self, value: dict[str, object], descriptors: tuple[int, ...]) -> None:
+    def _send(self, value: dict[str, Any], descriptors: tuple[int, ...]) -> None:
         raw = json.dumps(value).encode("ascii")
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
@@ -126,7 +127,7 @@ class Wire:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Closed from error
 
-    def _receive(self) -> tuple[dict[str, object], tuple[int, ...]]:
+    def _receive(self) -> tuple[dict[str, Any], tuple[int, ...]]:
         try:
             head, ancillary, _, _ = self._socket.recvmsg(4, socket.CMSG_SPACE(16 * 4), socket.MSG_CMSG_CLOEXEC)
             descriptors = array.array("i")
@@ -153,9 +154,9 @@ class Wire:
         return bytes(parts)
 
 
-def _tuples(value: dict[str, object]) -> dict[str, object]:
+def _tuples(value: dict[str, Any]) -> dict[str, Any]:
     return {name: _tuple(each) for name, each in value.items()}
 
 
-def _tuple(value: object) -> object:
+def _tuple(value: Any) -> Any:
     return tuple(_tuple(each) for each in value) if isinstance(value, list) else value

@@ -15,13 +15,9 @@ from slimmer.closure import globs
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Profile
+from slimmer.closure.started_programs import SYSTEM, Started
 from slimmer.packages.model import Package, PackageType
 from slimmer.root.model import Entry, FileType, sort_key
-from tracer.recording import Kind
-
-SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
-# Reasons that say nothing of what the application starts.
-PASSIVE = frozenset({"recorded", "application", "link", "directory", "licence", "elf", "family", "config", "package"})
 
 
 class FamilyRule(Rule):
@@ -39,7 +35,7 @@ class FamilyRule(Rule):
         self._limit = max((each.limit for each in programs), default=0)
         self._config_limit = max((each.config_limit for each in programs), default=0)
         self._drops = Drops(profiles)
-        self._executed: frozenset[str] = frozenset()
+        self._started: Started | None = None
         self._candidates: dict[str, Package] = {}  # kept executables that may turn out to be started
         self._configured: dict[Package, str] = {}
         self._done: set[Package] = set()
@@ -47,7 +43,7 @@ class FamilyRule(Rule):
         self._sources: dict[tuple[PackageType, str], list[Package]] | None = None
 
     def begin(self, view: View) -> Iterable[Need]:
-        self._executed = frozenset(_executed(view))
+        self._started = Started(view)
         return ()
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
@@ -61,12 +57,13 @@ class FamilyRule(Rule):
         return ()
 
     def settle(self, view: View) -> Iterator[Need]:
+        assert self._started is not None
         started: dict[Package, str] = {}
         for path in sorted(self._candidates, key=sort_key):
             owner = self._candidates[path]
             if owner in self._done or owner in started:
                 continue
-            if self._is_started(path, view):
+            if path in self._started:
                 started[owner] = path
         for owner in sorted(started):
             self._done.add(owner)
@@ -74,17 +71,6 @@ class FamilyRule(Rule):
         for owner in sorted(set(self._configured) - self._config_done):
             self._config_done.add(owner)
             yield from self._configuration(owner, self._configured[owner], view)
-
-    def _is_started(self, path: str, view: View) -> bool:
-        """Whether the exercise executed a program, or the application's own code may start it."""
-        if path in self._executed:
-            return True
-        return any(
-            reason.rule not in PASSIVE
-            and not reason.rule.startswith("profile:")
-            and (not reason.needed_by or reason.needed_by in self._executed or _unowned(reason.needed_by, view))
-            for reason in view.kept.get(path, ())
-        )
 
     def _is_base(self, package: Package, view: View) -> bool:
         return (
@@ -160,17 +146,3 @@ def _configuration_files(owner: Package, view: View) -> list[str]:
         for path in view.packages.files(owner)
         if path.startswith("/etc/") and (found := view.root.entry(path)) and found.type is not FileType.DIRECTORY
     ]
-
-
-def _unowned(path: str, view: View) -> bool:
-    return not any(owner.type in SYSTEM for owner in view.packages.owners(path))
-
-
-def _executed(view: View) -> Iterator[str]:
-    """Canonical paths of what the recording executed."""
-    named = [each.path for each in view.recording.executions]
-    named += [each.path for each in view.recording.accesses if Kind.EXEC in each.kinds]
-    for path in named:
-        found = view.root.resolve(path)
-        if found.entry is not None:
-            yield found.path

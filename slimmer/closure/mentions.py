@@ -19,10 +19,14 @@ from slimmer.closure.units import Units
 from slimmer.root.model import Entry, FileType
 
 LIMIT = 256 * 1024  # bytes of a text; what is longer is data
-OWN_RULES = frozenset({"recorded", "application", "mention"})
+OWN_RULES = frozenset({"recorded", "application"})
 PATH = re.compile(r"(?<![\w.$%}\])*<~\\/-])/(?:[\w.+@,~=-]+/)*[\w.+@,~=-]+/?")
 COMMENT = re.compile(r"^\s*(?:#(?!!)|//|;|--\s).*$", re.MULTILINE)
-DIGEST_NAMES = re.compile(r".*\.(?:pem|crt|css|svg|map|min\.js|md|rst|lock|csv|json5?|sum)", re.IGNORECASE)
+# Documents and data, in which a path is no more than a word.
+DATA = re.compile(
+    r".*\.(?:pem|crt|css|s?html?|xhtml|svg|map|min\.js|md|rst|txt|lock|csv|tsv|json5?|sum|po|mo|sql|log)|.*/magic",
+    re.IGNORECASE,
+)
 SKIPPED = ("/etc/ssl/certs/", "/usr/share/", "/usr/lib/", "/lib/", "/etc/passwd", "/etc/group", "/etc/mime.types")
 
 
@@ -58,7 +62,7 @@ class MentionRule(Rule):
     def _is_own_text(self, entry: Entry, view: View) -> bool:
         if entry.type is not FileType.FILE or not 0 < entry.size <= LIMIT:
             return False
-        if entry.path.startswith(SKIPPED) or DIGEST_NAMES.fullmatch(entry.path):
+        if entry.path.startswith(SKIPPED) or DATA.fullmatch(entry.path):
             return False
         return any(reason.rule in OWN_RULES for reason in view.kept.get(entry.path, ()))
 

@@ -15,11 +15,11 @@ from slimmer.closure import globs
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Keep, Profile, When
-from slimmer.packages.model import Package, PackageType
+from slimmer.closure.started_programs import SYSTEM, Started
+from slimmer.packages.model import Package
 from slimmer.root.model import Entry, FileType, sort_key
 
 _Compile = Callable[[Iterable[str]], re.Pattern[str]]
-SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
 
 
 @dataclass(slots=True)
@@ -79,7 +79,8 @@ class ProfileRule(Rule):
         siblings = [task for task in self._tasks if task.keep.siblings]
         self._siblings = [(task, globs.matcher(task.keep.siblings)) for task in siblings]
         self._any_sibling = globs.matcher(glob for task in siblings for glob in task.keep.siblings)
-        self._packages: set[Package] = set()
+        self._programs: list[str] = []  # kept programs of a name that some profile waits for
+        self._started: Started | None = None
         self._named: dict[str, list[Package]] | None = None
 
     def _condition(self, when: When) -> _Condition:
@@ -89,6 +90,7 @@ class ProfileRule(Rule):
 
     def begin(self, view: View) -> Iterable[Need]:
         """Conditions on the environment are known from the start."""
+        self._started = Started(view)
         names = set(view.application.env or ())
         names.update(name for each in view.recording.executions for name, _ in each.environment)
         for condition in self._conditions:
@@ -103,8 +105,8 @@ class ProfileRule(Rule):
             return ()
         name = posixpath.basename(path)
         self._by_soname.see(name, path)
-        if entry.executable or entry.type is FileType.SYMLINK:
-            self._by_interpreter.see(name, path)
+        if (entry.executable or entry.type is FileType.SYMLINK) and self._by_interpreter.knows(name):
+            self._programs.append(path)
         if entry.type is FileType.FILE:
             owner = view.packages.owner(path)
             if owner is not None and owner.type in SYSTEM:
@@ -117,6 +119,7 @@ class ProfileRule(Rule):
 
     def settle(self, view: View) -> Iterable[Need]:
         """Decide the conditions, then keep what the entries that newly hold name."""
+        self._look_at_programs(view)
         for condition in self._conditions:
             condition.decide()
         needs: list[Need] = []
@@ -130,6 +133,18 @@ class ProfileRule(Rule):
             if task.matched - task.served:
                 needs.extend(self._sibling_needs(task, view))
         return needs
+
+    def _look_at_programs(self, view: View) -> None:
+        """A program kept so far may turn out to be started by what was kept since, so none is forgotten before."""
+        assert self._started is not None
+        waiting = []
+        for path in self._programs:
+            found = view.root.find(path)
+            if found is not None and found.executable and found.path in self._started:
+                self._by_interpreter.see(posixpath.basename(path), found.path)
+            else:
+                waiting.append(path)
+        self._programs = waiting
 
     def _keep(self, task: _Task, view: View) -> list[Need]:
         keep, reason = task.keep, task.reason()
@@ -234,14 +249,21 @@ class _Watch:
         self._each = [(each, compile_globs(patterns)) for each, patterns in having]
         self._known: dict[str, list[_Condition]] = {}
 
-    def see(self, value: str, path: str) -> None:
+    def knows(self, value: str) -> bool:
+        """Whether any condition waits for this."""
+        return bool(self._waiting(value))
+
+    def _waiting(self, value: str) -> list[_Condition]:
         conditions = self._known.get(value)
         if conditions is None:
             conditions = []
             if self._any.fullmatch(value):
                 conditions = [each for each, matches in self._each if matches.fullmatch(value)]
             self._known[value] = conditions
-        for condition in conditions:
+        return conditions
+
+    def see(self, value: str, path: str) -> None:
+        for condition in self._waiting(value):
             if not condition.fulfilled:
                 condition.causes.add(path)
 

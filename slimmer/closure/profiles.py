@@ -35,7 +35,7 @@ class When:
     paths: tuple[str, ...] = ()  # path globs: a kept path
     sonames: tuple[str, ...] = ()  # name globs: a kept file or link of that base name
     packages: tuple[str, ...] = ()  # name globs: an OS package with a kept file
-    interpreters: tuple[str, ...] = ()  # name globs: a kept executable of that base name
+    interpreters: tuple[str, ...] = ()  # name globs: a program of that base name that the application runs
     environment: tuple[str, ...] = ()  # variables: set for the application, or in a recorded program
 
     def __bool__(self) -> bool:

@@ -47,7 +47,8 @@ class Index:
         for database in self.databases:
             found = database.owners(path)
             if found:
-                return found[0] if len(found) == 1 or not self.places.is_directory_name(path) else None
+                shared = len(found) > 1 and (path == "/" or self.places.is_directory_name(path))
+                return None if shared else found[0]
         claimed = self._claimed(path)
         return claimed[0] if claimed else None
 
@@ -58,7 +59,12 @@ class Index:
         return [*found, *self._claimed(path)]
 
     def owners_of_file(self, path: str) -> Sequence[Package]:
-        """The same for a path that is known to be no directory: nothing has to be looked up on disk."""
+        """The same for a path that is known to be no directory: nothing has to be looked up on disk.
+
+        A link where packages list a directory (`/bin` after the usr-merge) is nobody's file.
+        """
+        if self.places.is_directory_name(path):
+            return ()
         found: list[Package] = []
         for database in self.databases:
             found += database.owners(path)

@@ -34,7 +34,7 @@ def generated(root: Root, index: PackageIndex, kept_paths: Sequence[str]) -> Map
     present = set(kept_paths)
     files: dict[str, bytes] = {}
     for database in index.databases:
-        kept = kept_files(root, database, kept_paths)
+        kept = kept_files(root, index, database, kept_paths)
         if not database.installed:
             continue
         kind = database.installed[0].package.type
@@ -67,12 +67,12 @@ def needs(index: PackageIndex, path: str) -> Iterator[tuple[str, Package]]:
                 yield metadata, package
 
 
-def kept_files(root: Root, database: Database, kept_paths: Iterable[str]) -> dict[Package, list[str]]:
-    """The kept files (no directories) of each package of a database that has any."""
+def kept_files(root: Root, index: Index, database: Database, kept_paths: Iterable[str]) -> dict[Package, list[str]]:
+    """The kept files of each package of a database that has any; no directories, nor links in place of one."""
     kept: dict[Package, list[str]] = {}
     for path in kept_paths:
         owners = database.owners(path)
-        if owners:
+        if owners and not index.places.is_directory_name(path):
             entry = root.entry(path)
             if entry is not None and entry.type is not FileType.DIRECTORY:
                 for package in owners:

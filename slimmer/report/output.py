@@ -1,0 +1,76 @@
+"""An output directory as the review reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimmer.errors import SlimmerError
+from slimmer.report.model import KeptPath, RemovedPath, Report
+from slimmer.report.read import read_manifest, read_removed, read_report
+
+CHECK = "slimmer.check/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What check.json says, as far as the review tells it."""
+
+    verdict: str = ""  # "passed", "failed", "not performed", "" without a check.json
+    why_not: str = ""
+    asked: int = 0
+    problems: tuple[str, ...] = ()
+    misses: int = 0
+    repaired: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A directory that `slim trace` or `slim build` published."""
+
+    directory: Path
+
+    def manifest(self) -> Iterator[KeptPath]:
+        return read_manifest(self.directory / "manifest.json")
+
+    def removed(self) -> Iterator[RemovedPath]:
+        return read_removed(self.directory / "removed.json")
+
+    def report(self) -> Report:
+        return read_report(self.directory / "report.json")
+
+    def check(self) -> Check:
+        """Raises SlimmerError when there is a check.json of another form."""
+        path = self.directory / "check.json"
+        if not path.exists():
+            return Check()
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if value["format"] != CHECK:
+                raise ValueError(f"its format is {value['format']!r}")
+            return Check(
+                verdict=str(value["verdict"]),
+                why_not=str(value["why_not"]),
+                asked=len(value["comparisons"]),
+                problems=tuple(f"{row['what']}: {row['problem']}" for row in value["comparisons"] if row["problem"]),
+                misses=len(value["misses"]),
+                repaired=len(value["repaired"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise SlimmerError(f"{path} is not of format {CHECK}: {type(error).__name__}: {error}") from error
+
+
+def open_output(name: str) -> Output:
+    """The output at a path. Raises SlimmerError when that is none."""
+    directory = Path(name)
+    hint = "name the directory that `slim trace -o DIR` wrote (slim-out by default)"
+    if not directory.exists():
+        raise SlimmerError(f"there is nothing at {name}", hint)
+    if not directory.is_dir():
+        raise SlimmerError(f"{name} is a file, not an output directory", hint)
+    missing = [part for part in ("manifest.json", "removed.json", "report.json") if not (directory / part).is_file()]
+    if missing:
+        raise SlimmerError(f"{name} is not an output: it has no {' and no '.join(missing)}", hint)
+    return Output(directory)

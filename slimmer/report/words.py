@@ -1,0 +1,72 @@
+"""How numbers and names are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimmer.packages.model import Package
+from slimmer.root.model import Entry
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: int) -> str:
+    """Bytes with three significant digits, in powers of 1000: "668 kB", "21.8 MB"."""
+    value = float(count)
+    for unit in UNITS:
+        if abs(value) < 999.5 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    if unit == "B":
+        return f"{count} B"
+    return (
+        f"{value:.2f} {unit}"
+        if abs(value) < 9.995
+        else f"{value:.1f} {unit}"
+        if abs(value) < 99.95
+        else f"{value:.0f} {unit}"
+    )
+
+
+def change(count: int) -> str:
+    """A difference in bytes with its sign: "+1.20 MB", "−3 kB", "±0"."""
+    return "±0" if count == 0 else ("+" if count > 0 else "−") + size(abs(count))
+
+
+def less(before: int, after: int) -> str:
+    """By how much something shrank: "−89.5 %"; empty when there was nothing."""
+    if not before:
+        return ""
+    share = 100 * (after - before) / before
+    return f"{'+' if share > 0 else '−'}{abs(share):.1f} %"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def shown(text: str) -> str:
+    """A path as it can be printed anywhere: bytes that are no UTF-8 and control characters as escapes."""
+    if text.isprintable():
+        return text
+    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in plain)
+
+
+def package_words(package: Package) -> str:
+    """ "libc6 2.36-9 (deb)"."""
+    return shown(f"{package.name} {package.version}".rstrip()) + f" ({package.type.value})"
+
+
+def entry_words(entry: Entry) -> str:
+    """ "file 0644 0:0 668 kB"."""
+    text = f"{entry.type.value} {entry.mode:04o} {entry.uid}:{entry.gid}"
+    if entry.target:
+        return f"{text} → {shown(entry.target)}"
+    return f"{text} {size(entry.size)}" if entry.size else text
+
+
+def some(items: Sequence[str], most: int) -> str:
+    """The first few, and how many more there are."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more:,} more" if more > 0 else "")

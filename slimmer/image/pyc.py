@@ -21,7 +21,7 @@ FIRST_PEP_552 = 3392
 LAST_CPYTHON_3 = 3999
 # PyPy counts its magic numbers apart; its file names tell the version.
 PYPY_PEP_552 = re.compile(r"\.pypy3([7-9]|[1-9][0-9])(\.opt-[^.]*)?\.pyc$")
-CACHED = re.compile(r"^(?P<module>.+)\.[^.]+(\.opt-[^.]+)?\.pyc$")
+CACHED = re.compile(r"^(?P<module>.+)\.(?!opt-)[^.]+(\.opt-[^.]+)?\.pyc$")
 
 
 @dataclass(frozen=True, slots=True)

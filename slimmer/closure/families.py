@@ -33,6 +33,7 @@ class FamilyRule(Rule):
         self._parts = globs.names(name for each in programs for name in each.parts)
         self._priorities = frozenset(name for each in programs for name in each.priorities)
         self._limit = max((each.limit for each in programs), default=0)
+        self._family_limit = max((each.family_limit for each in programs), default=0)
         self._config_limit = max((each.config_limit for each in programs), default=0)
         self._drops = Drops(profiles)
         self._started: Started | None = None
@@ -82,10 +83,19 @@ class FamilyRule(Rule):
     def _family(self, owner: Package, program: str, view: View) -> Iterator[Need]:
         if self._is_base(owner, view):
             return
-        for package in self._relatives(owner, view):
-            entries = list(self._drops.package_files(view.root, view.packages, package))
-            size = size_of([each for each in entries if each.path not in view.kept])
-            if self._limit and size > self._limit:
+        units = [
+            (package, list(self._drops.package_files(view.root, view.packages, package)))
+            for package in self._relatives(owner, view)
+        ]
+        sized = [
+            (package != owner, size_of([each for each in entries if each.path not in view.kept]), package, entries)
+            for package, entries in units
+        ]
+        total = 0
+        for other, size, package, entries in sorted(sized, key=lambda unit: unit[:3]):
+            if (self._limit and size > self._limit) or (
+                other and self._family_limit and total + size > self._family_limit
+            ):
                 view.unsure(
                     Unsure(
                         "large-package",
@@ -96,8 +106,9 @@ class FamilyRule(Rule):
                     )
                 )
                 continue
+            total += size
             text = f"a run-time file of {package.name}, of which {posixpath.basename(program)} is run"
-            if package != owner:
+            if other:
                 text = f"a run-time file of {package.name}, which comes with {owner.name}"
             reason = Reason(self.name, text, program)
             for entry in entries:

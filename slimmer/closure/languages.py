@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from slimmer.closure.model import Rule
+from slimmer.closure.node import NodeRule
 from slimmer.closure.python import PythonRule
 from slimmer.closure.scripts import ScriptRule
 from slimmer.closure.shell import ShellRule
 
-LANGUAGE_RULES: tuple[type[Rule], ...] = (ScriptRule, ShellRule, PythonRule)
+LANGUAGE_RULES: tuple[type[Rule], ...] = (ScriptRule, ShellRule, PythonRule, NodeRule)

@@ -35,6 +35,7 @@ from slimmer.closure.python_units import TESTS, Distributions, package_files, sh
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
+from slimmer.packages.model import PackageType
 from slimmer.root.model import Entry, FileType
 
 # Loaded by the interpreter itself, from C or before the first line of any program; and what prints an error.
@@ -71,6 +72,7 @@ IMPLIED = {
 }
 NAME = re.compile(rb"(?<=\0)([A-Za-z_]\w*(?:\.\w+)*)(?=\0)")
 ARGUMENT = re.compile(r"(?:--?[\w-]+=)?([A-Za-z_]\w*(?:\.\w+)*)(?::[\w.]+)?(?:\(.*\))?$")
+SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
 LARGEST = 8 << 20  # bytes of a source or of an extension module that is searched
 
 
@@ -271,8 +273,12 @@ class PythonRule(Rule):
             view.unsure(Unsure("python-import", entry.path, "too large to be read for imports", 20))
             return
         source = head(entry, view, LARGEST)
-        own = self._origin(entry.path, view) is Origin.APPLICATION
-        found = scan_bytecode(source) if entry.path.endswith(".pyc") else scan(source, words=own)
+        origin = self._origin(entry.path, view)
+        own = origin is Origin.APPLICATION
+        if entry.path.endswith(".pyc"):
+            found = scan_bytecode(source)
+        else:
+            found = scan(source, words=own, commands=origin is not Origin.LIBRARY)
         self._sources[entry.path] = found
         if own:
             self._local.extend(self._added(found, entry.path, view))
@@ -280,7 +286,7 @@ class PythonRule(Rule):
                 view.unsure(Unsure("python-import", entry.path, f"line {line} imports a module whose name is computed", 25))
         if found.groups:
             self._named[entry.path] = found.groups
-        if self._origin(entry.path, view) is not Origin.LIBRARY:
+        if origin is not Origin.LIBRARY:
             yield from self._starts(entry.path, found)
         for python in list(self._pythons.values()):
             yield from self._follow(entry.path, python, view)
@@ -309,7 +315,8 @@ class PythonRule(Rule):
             return Origin.SITE
         if re.search(r"/lib(?:64)?/python\d+\.\d+/", path):
             return Origin.LIBRARY
-        return Origin.SITE if view.packages.owner(path) is not None else Origin.APPLICATION
+        owner = view.packages.owner(path)
+        return Origin.SITE if owner is not None and owner.type in SYSTEM else Origin.APPLICATION
 
     def _belongs(self, path: str, python: Python) -> bool:
         """Whether an installation would ever load a source: not one of another version's library."""

@@ -84,6 +84,7 @@ CALLS = re.compile(
     rb"__import__|import_module|subprocess|os\.(?:system|popen|exec|spawn|posix_spawn)|CDLL|LoadLibrary|dlopen"
     rb"|find_library|which\(|getoutput|getstatusoutput|sys\.path|lazy|pkgutil|addsitedir|spawn\("
 )
+IMPORTS = re.compile(rb"__import__|import_module")
 LISTS = re.compile(rb"subprocess|os\.(?:exec|spawn|posix_spawn)|Popen")
 ENTRY_POINTS = re.compile(rb"entry_points|iter_entry_points|load_entry_point|EntryPoint|stevedore")
 DOTTED = re.compile(rb"""["']((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?::[\w.]+)?["']""")
@@ -103,8 +104,8 @@ CALLED = PROGRAM_CALLS | LIBRARY_CALLS | IMPORT_CALLS | {"insert", "append", "ad
 LEAVES = (ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del)
 
 
-def scan(source: bytes, *, words: bool = False) -> Imports:
-    """Read a source. `words` also collects literals of a single identifier.
+def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Imports:
+    """Read a source. `words` also collects literals of a single identifier; without `commands` none are looked for.
 
     A source that this Python cannot parse (another version's syntax) is read line by line instead.
     """
@@ -114,7 +115,7 @@ def scan(source: bytes, *, words: bool = False) -> Imports:
         reader.imports.extend(_lines(source))
     else:
         reader.block(tree.body, When.LOADED)
-        if CALLS.search(source):
+        if (CALLS if commands else IMPORTS).search(source):
             reader.calls(tree, LISTS.search(source) is not None)
     lookup = ENTRY_POINTS.search(source) is not None
     return Imports(

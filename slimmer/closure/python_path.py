@@ -133,8 +133,8 @@ class Finder:
         """Names of all modules directly in these directories."""
         found: dict[str, None] = {}
         for location in locations:
-            found.update(dict.fromkeys(stem for stem in self._listing(location) if stem.isidentifier()))
-        return [name for name in found if name != "__init__"]
+            found.update(dict.fromkeys(self._listing(location)))
+        return [name for name in found if name not in ("", "__init__", "__pycache__")]
 
     def _find(self, locations: tuple[str, ...], name: str) -> Module | None:
         portions = []
@@ -167,7 +167,7 @@ class Finder:
         cached = [
             f"__pycache__/{name}"
             for name in self._listing(f"{base}/__pycache__").get(stem, [])
-            if name.split(".")[1].startswith(self._tag)
+            if name.split(".")[1] == self._tag and ".opt-" not in name  # those of -O stay when they were recorded
         ]
         if extensions:  # the loader takes the first suffix, an interpreter of another build the next
             return Module(tuple(f"{base}/{name}" for name in (*extensions, *filter(None, [source]), *cached)))

@@ -21,7 +21,8 @@ from tracer.recording import Kind
 BUFFER = 256  # BINPRM_BUF_SIZE, include/uapi/linux/binfmts.h
 # Modules carry executable bits and first lines out of habit; they are loaded, not started.
 LIBRARIES = re.compile(
-    r"/(?:node_modules|site-packages|dist-packages|python\d[\d.]*|perl5?|gems|ruby|nodejs)/(?!(?:.*/)?s?bin/[^/]+$)"
+    r"/(?:node_modules|site-packages|dist-packages|gems)/"
+    r"|/(?:python\d[\d.]*|perl5?|ruby|nodejs)/(?!(?:.*/)?s?bin/[^/]+$)"
 )
 
 

@@ -1,0 +1,373 @@
+"""Node: from the application's sources and package.json to whole runtime packages, by Node's own lookup.
+
+A package is a unit: it stays without its tests, type declarations and source maps,
+with the packages that its package.json names for run time. What only
+devDependencies name stays out unless the recording shows it.
+Source: Node's "Modules: CommonJS modules", "ECMAScript modules" and "Packages" pages.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from slimmer.closure.embedded import EMBEDDED
+from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
+from slimmer.closure.node_syntax import LARGEST, JavaScript, Load, plain_loads, scan
+from slimmer.closure.programs import head
+from slimmer.closure.scripts import BUFFER, parse_shebang
+from slimmer.closure.started import Started
+from slimmer.errors import SlimmerError
+from slimmer.root.model import Entry, FileType, Root
+
+SUFFIXES = (".js", ".json", ".node", ".cjs", ".mjs")
+SOURCE = re.compile(r"\.(?:js|cjs|mjs|jsx|ts|mts|cts)$")
+# Debian's directories for packages, and npm's for global ones: searched by Debian's node, or named in NODE_PATH.
+SHARED = ("/usr/share/nodejs", "/usr/lib/nodejs", "/usr/local/lib/node_modules", "/usr/lib/node_modules")
+PACKAGE_PLACE = re.compile(r"(.*/(?:node_modules|nodejs))/((?:@[^/]+/)?[^/@.][^/]*)(?:/|$)")
+TESTS = frozenset({"test", "tests", "__tests__", "example", "examples", "benchmark", "benchmarks", "coverage", ".github",
+                   ".vscode", ".nyc_output", "node_modules"})  # fmt: skip
+NOT_RUN = re.compile(r"\.(?:d\.[cm]?ts|map|tsbuildinfo|markdown)$|/(?:readme|changelog|history|changes)[^/]*$", re.I)
+BUILTIN = re.compile(rb"/usr/(?:share|lib)/[\w/.@-]*?/[\w/.@-]+\.(?:js|json|wasm|snapshot)")
+RUNTIME_FIELDS = ("dependencies", "optionalDependencies", "peerDependencies")
+CLIENTS = frozenset({"npm", "yarn", "pnpm", "npx"})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What matters here of a package.json."""
+
+    runtime: tuple[str, ...] = ()
+    development: frozenset[str] = frozenset()
+    imported: tuple[str, ...] = ()  # values of "imports"
+    main: str = ""
+    scripts: tuple[tuple[str, str], ...] = ()
+
+
+def read_manifest(root: Root, path: str) -> Manifest:
+    """A package.json; an empty one when there is none, or it is no JSON."""
+    try:
+        value = json.loads(root.read(path, LARGEST))
+    except (SlimmerError, ValueError, RecursionError):
+        return Manifest()
+    if not isinstance(value, dict):
+        return Manifest()
+    runtime = [name for field in RUNTIME_FIELDS for name in _names(value.get(field))]
+    bundled = value.get("bundledDependencies") or value.get("bundleDependencies")
+    runtime += [name for name in bundled if isinstance(name, str)] if isinstance(bundled, list) else []
+    main = value.get("main")
+    scripts = value.get("scripts")
+    return Manifest(
+        tuple(dict.fromkeys(runtime)),
+        frozenset(_names(value.get("devDependencies"))) - {*runtime},
+        tuple(_strings(value.get("imports"))),
+        main if isinstance(main, str) else "",
+        tuple((k, v) for k, v in scripts.items() if isinstance(v, str)) if isinstance(scripts, dict) else (),
+    )
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, dict) else []
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+
+
+class NodeRule(Rule):
+    """Packages by package.json, loads of the application's sources, parts of node that Debian keeps in files."""
+
+    name = "node"
+    level = Level.REACHABLE
+
+    def __init__(self) -> None:
+        self._manifests: dict[str, Manifest] = {}
+        self._packages: set[str] = set()
+        self._shared: tuple[str, ...] = SHARED
+        self._builtin: set[str] = set()
+
+    # -------------------------------------------------------------- the rule
+
+    def begin(self, view: View) -> Iterable[Need]:
+        self._started = Started(view, EMBEDDED, "node-command")
+        variables = [*(view.application.env or {}).items()]
+        variables += [pair for each in view.recording.executions for pair in each.environment]
+        paths = [part for name, value in variables if name == "NODE_PATH" for part in value.split(":") if part]
+        multiarch = [f"/usr/lib/{name}/nodejs" for name in view.root.children("/usr/lib") if "-linux-" in name]
+        self._shared = tuple(dict.fromkeys((*paths, *SHARED, *multiarch)))
+        workdir = view.application.workdir
+        reason = Reason(self.name, "preloaded by NODE_OPTIONS or on the command line")
+        lines = [value.split() for name, value in variables if name == "NODE_OPTIONS"]
+        lines += [list(view.application.argv), *(list(command) for command in view.recording.commands)]
+        for line in lines:
+            for flag, module in zip(line, line[1:] + [""], strict=True):
+                if flag in ("-r", "--require", "--import", "--loader", "--experimental-loader"):
+                    yield from self._load(Load(module, 0), workdir, "", reason, view)
+            yield from self._client(line, workdir, view)
+
+    def _client(self, line: list[str], workdir: str, view: View) -> Iterator[Need]:
+        """`npm start` and its like run a script of package.json."""
+        if not line or posixpath.basename(line[0]) not in CLIENTS:
+            return
+        words = [word for word in line[1:] if not word.startswith("-") and word not in ("run", "run-script", "exec")]
+        manifest = f"{workdir.rstrip('/')}/package.json"
+        wanted = words[0] if words else "start"
+        for name, text in self._manifest(manifest, view).scripts:
+            if name in (wanted, f"pre{wanted}", f"post{wanted}"):
+                search = f'PATH="{workdir.rstrip("/")}/node_modules/.bin:$PATH"\n'
+                yield Need(manifest, Reason(self.name, f"read by {line[0]}"))
+                yield from self._started.text((search + text).encode("utf-8", "surrogateescape"), manifest)
+
+    def visit(self, entry: Entry, view: View) -> Iterable[Need]:
+        path = entry.path
+        if entry.type is not FileType.FILE:
+            return
+        if re.search(r"/(?:libnode\.so[.\d]*|node|nodejs)$", path) and not path.endswith("/include/node"):
+            yield from self._builtins(entry, view)
+            return
+        place = PACKAGE_PLACE.match(path)
+        if place is not None:
+            if path not in self._builtin and not place[2].startswith("."):
+                yield from self._package(f"{place[1]}/{place[2]}", Reason(self.name, "", path), view)
+        elif path.endswith("/package.json"):
+            yield from self._dependencies(path, view)
+        elif self._is_source(entry, view):
+            yield from self._source(entry, view)
+
+    def _builtins(self, entry: Entry, view: View) -> Iterator[Need]:
+        reason = Reason(self.name, f"part of node's own library, named in {entry.path}", entry.path)
+        try:
+            with view.root.open(entry.path) as stream:
+                found = {match.decode() for match in BUILTIN.findall(stream.read())}
+        except SlimmerError:
+            return
+        for path in sorted(found):
+            if view.root.find(path) is not None:
+                self._builtin |= {path, view.root.resolve(path).path}
+                yield Need(path, reason)
+
+    def _is_source(self, entry: Entry, view: View) -> bool:
+        if SOURCE.search(entry.path):
+            return not entry.path.startswith(("/usr/share/javascript/", "/usr/share/doc/"))
+        if not entry.executable or "." in posixpath.basename(entry.path):
+            return False
+        shebang = parse_shebang(head(entry, view, BUFFER))
+        return shebang is not None and shebang.program in ("node", "nodejs")
+
+    # -------------------------------------------------------------- packages
+
+    def _manifest(self, path: str, view: View) -> Manifest:
+        if path not in self._manifests:
+            self._manifests[path] = read_manifest(view.root, path)
+        return self._manifests[path]
+
+    def _dependencies(self, path: str, view: View) -> Iterator[Need]:
+        directory, manifest = posixpath.dirname(path), self._manifest(path, view)
+        reason = Reason(self.name, f"a dependency in {path}", path)
+        for name in manifest.runtime:
+            yield from self._found(name, directory, reason, view)
+        for target in manifest.imported:
+            if not target.startswith((".", "/", "#")):
+                yield from self._found(_package_name(target), directory, reason, view)
+
+    def _found(self, name: str, directory: str, reason: Reason, view: View) -> Iterator[Need]:
+        """A package by its name, looked up from a directory upwards; each link on the way stays."""
+        place = self._lookup(name, directory, view)
+        if place:
+            yield Need(f"{place}/package.json", reason)
+            found = view.root.find(place)
+            if found is not None:
+                yield Need(place, reason)
+                yield from self._package(found.path, reason, view)
+
+    def _lookup(self, name: str, directory: str, view: View) -> str:
+        if not name or name.startswith("."):
+            return ""
+        here = directory
+        while True:
+            if not here.endswith("/node_modules"):
+                place = f"{here.rstrip('/')}/node_modules/{name}"
+                if view.root.find(place) is not None:
+                    return place
+            if here == "/":
+                break
+            here = posixpath.dirname(here)
+        for shared in self._shared:
+            if view.root.find(f"{shared}/{name}") is not None:
+                return f"{shared}/{name}"
+        return ""
+
+    def _package(self, top: str, reason: Reason, view: View) -> Iterator[Need]:
+        """A package's directory (canonical), whole, and what it depends on."""
+        if top in self._packages:
+            return
+        self._packages.add(top)
+        entry = view.root.entry(top)
+        if entry is None or entry.type is not FileType.DIRECTORY:
+            if entry is not None:
+                yield Need(top, reason)
+            return
+        part = Reason(self.name, f"part of the package {_display(top)}", f"{top}/package.json")
+        skipped = False
+        sources = []
+        for each in _content(top, view.root):
+            if each.type is FileType.DIRECTORY and posixpath.basename(each.path) in TESTS:
+                skipped = skipped or not each.path.endswith("/node_modules")
+                continue
+            if SOURCE.search(each.path):
+                sources.append(each)
+            yield Need(each.path, part)
+        if skipped:
+            for source in sources:
+                yield from self._inside(source, top, view)
+        yield from self._dependencies(f"{top}/package.json", view)
+
+    def _inside(self, source: Entry, top: str, view: View) -> Iterator[Need]:
+        """Files of a package that its code loads from directories that are otherwise left out."""
+        if source.size > LARGEST:
+            return
+        here = posixpath.dirname(source.path)
+        for specifier in plain_loads(head(source, view, LARGEST)):
+            if specifier.startswith("."):
+                target = self._file(posixpath.normpath(f"{here}/{specifier}"), view)
+                if target.startswith(f"{top}/") and not TESTS.isdisjoint(target[len(top) :].split("/")):
+                    yield Need(target, Reason(self.name, f"loaded by {source.path}", source.path))
+
+    # --------------------------------------------------------------- sources
+
+    def _source(self, entry: Entry, view: View) -> Iterator[Need]:
+        found, here = scan(head(entry, view, LARGEST + 1)), posixpath.dirname(entry.path)
+        yield from self._own_manifest(entry, view)
+        for load in found.loads:
+            reason = Reason(self.name, f"loaded by {entry.path} line {load.line}", entry.path)
+            yield from self._load(load, here, entry.path, reason, view)
+        for load in found.files:
+            reason = Reason(self.name, f"named by {entry.path} line {load.line}", entry.path)
+            yield from self._load(Load(f"./{load.specifier}", load.line, load.whole), here, entry.path, reason, view)
+        yield from self._texts(entry, found, view)
+        for command in found.commands:
+            if command.shell:
+                yield Need("/bin/sh", Reason("node-command", f"started by {entry.path} line {command.line}", entry.path))
+                text = command.words[0].encode("utf-8", "surrogateescape")
+                yield from self._started.text(text, entry.path, line=command.line)
+            else:
+                yield from self._started.line(command.words, entry.path, command.line)
+        for line in found.computed[:1]:
+            view.unsure(Unsure("node", entry.path, f"line {line} loads a module whose name is computed", 20))
+
+    def _texts(self, entry: Entry, found: JavaScript, view: View) -> Iterator[Need]:
+        """`app.set("view engine", "ejs")`: a package's name given to something that will load it."""
+        here = posixpath.dirname(entry.path)
+        for text in found.texts:
+            name = _package_name(text.specifier)
+            if "/" in text.specifier and not name.startswith("@"):
+                continue
+            place = self._lookup(name, here, view)
+            if place and not self._only_development(name, entry.path, view):
+                reason = Reason(self.name, f"named by {entry.path} line {text.line}", entry.path)
+                yield from self._found(name, here, reason, view)
+
+    def _own_manifest(self, entry: Entry, view: View) -> Iterator[Need]:
+        """The package.json that tells what kind of module a source is, and what it depends on."""
+        place = self._nearest(entry.path, view)
+        if place:
+            yield Need(place, Reason(self.name, f"tells how {entry.path} is read", entry.path))
+
+    def _nearest(self, path: str, view: View) -> str:
+        here = posixpath.dirname(path)
+        while True:
+            place = f"{here.rstrip('/')}/package.json"
+            if view.root.find(place) is not None:
+                return place
+            if here == "/" or here.endswith("/node_modules"):
+                return ""
+            here = posixpath.dirname(here)
+
+    def _only_development(self, name: str, path: str, view: View) -> bool:
+        manifest = self._nearest(path, view)
+        return bool(manifest) and name in self._manifest(manifest, view).development
+
+    def _load(self, load: Load, here: str, path: str, reason: Reason, view: View) -> Iterator[Need]:
+        specifier = load.specifier.removeprefix("file://")
+        if specifier.startswith((".", "/")):
+            target = posixpath.normpath(specifier if specifier.startswith("/") else f"{here}/{specifier}")
+            if load.whole:
+                yield from self._resolved(target, reason, view)
+            else:
+                slash = load.specifier.endswith("/")
+                directory, prefix = (target, "") if slash else (posixpath.dirname(target), posixpath.basename(target))
+                yield from self._family(directory, prefix, reason, view)
+        elif specifier.startswith("#") or specifier.startswith("node:"):
+            return
+        elif load.whole:
+            name = _package_name(specifier)
+            if path and self._only_development(name, path, view):
+                view.unsure(Unsure("node", path, f"line {load.line} loads {name}, which is only a devDependency", 15))
+            else:
+                yield from self._found(name, here, reason, view)
+
+    def _resolved(self, target: str, reason: Reason, view: View) -> Iterator[Need]:
+        found = self._file(target, view)
+        if found:
+            yield Need(found, reason)
+        entry = view.root.find(target)
+        if entry is not None and entry.type is FileType.DIRECTORY:
+            yield Need(f"{target}/package.json", reason)
+            yield Need(target, reason)
+
+    def _file(self, target: str, view: View) -> str:
+        """The file that a path means: itself, with a suffix, or a directory's main file."""
+        for candidate in (target, *(target + suffix for suffix in SUFFIXES)):
+            entry = view.root.find(candidate)
+            if entry is not None and entry.type is FileType.FILE:
+                return candidate
+        main = self._manifest(f"{target}/package.json", view).main
+        for name in (main, f"{main}/index", "index") if main else ("index",):
+            base = posixpath.normpath(f"{target}/{name}")
+            for candidate in (base, *(base + suffix for suffix in SUFFIXES)):
+                entry = view.root.find(candidate)
+                if entry is not None and entry.type is FileType.FILE:
+                    return candidate
+        return ""
+
+    def _family(self, directory: str, prefix: str, reason: Reason, view: View) -> Iterator[Need]:
+        """What `require("./plugins/" + name)` may load: everything there, but not from the root or a package store."""
+        found = view.root.resolve(directory)
+        if found.path == "/" or found.path.endswith("/node_modules"):
+            return
+        for name in view.root.children(found.path):
+            if name.startswith(prefix) and name != "node_modules":
+                yield Need(f"{directory}/{name}", reason, tree=True)
+
+
+def _package_name(specifier: str) -> str:
+    parts = specifier.split("/")
+    return "/".join(parts[:2]) if specifier.startswith("@") else parts[0]
+
+
+def _display(top: str) -> str:
+    place = PACKAGE_PLACE.match(f"{top}/")
+    return place[2] if place else top
+
+
+def _content(top: str, root: Root) -> Iterator[Entry]:
+    pending = [top]
+    while pending:
+        directory = pending.pop()
+        for name in root.children(directory):
+            entry = root.entry(f"{directory}/{name}")
+            if entry is None or (entry.type is FileType.FILE and NOT_RUN.search(entry.path)):
+                continue
+            if entry.type is FileType.DIRECTORY and name not in TESTS:
+                pending.append(entry.path)
+            yield entry

@@ -72,9 +72,9 @@ def write_layer(
     """Write the layer that holds these canonical paths and all their parents.
 
     `destination` is a stream, or the directory of blobs where the layer appears,
-    whole, under its digest. `carried` names directories that a later layer of the
+    whole, under its digest. `carried` names directories that the highest layer of the
     same image holds too: here their time is 1970, there it is the true one, so what
-    the later layer adds to them does not change this one.
+    other layers add to them does not change this one.
 
     Raises SlimmerError when a path is not in the root, is given twice or cannot
     stand in a layer, or when reading or writing fails.

@@ -1,8 +1,9 @@
 """Layers by how often they change: what moves least lies lowest, so that a new release moves only its own.
 
-A border is stable when nothing above it can change what lies below: names of one
-file (hard links) stay together in the lowest layer that wants one, and the time of
-a directory that several layers hold is given by the highest of them only.
+A border is stable when nothing above it can change what lies below. So names of one
+file (hard links) stay together in the lowest layer that wants one, and the highest
+layer repeats every directory with its true time, which installing something there
+has changed; below, all directories stand with time zero.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ ORDER = ("os", "runtime", "application")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One layer to be: its paths, sorted, and the directories whose time a later group gives."""
+    """One layer to be: its paths, sorted, and those directories of it whose time the highest group gives."""
 
     name: str
     paths: tuple[str, ...]
@@ -30,8 +31,8 @@ def split(
 ) -> tuple[Group, ...]:
     """Canonical paths in groups, lowest layer first; groups without a path are left out.
 
-    `group_of` gives a path's group, one of `order`. A directory goes to the lowest group
-    and stands again in every group that holds something below it (the writer adds parents).
+    `group_of` gives a path's group, one of `order`. A directory stands in its group,
+    in every group that holds something below it (the writer adds parents), and in the highest.
     Raises SlimmerError for a group that is not in `order`.
     """
     ranks = {name: rank for rank, name in enumerate(order)}
@@ -54,15 +55,17 @@ def split(
         _add_parents(path, holds[chosen])
     for rank, own in enumerate(members):
         holds[rank].update(path for path in own if _is_directory(root, path))
-    groups: list[Group] = []
-    above: set[str] = set()
-    for rank in reversed(range(len(order))):
-        if members[rank]:
-            groups.append(
-                Group(order[rank], tuple(sorted(members[rank], key=sort_key)), frozenset(holds[rank] & above))
-            )
-            above |= holds[rank]
-    return tuple(reversed(groups))
+    used = [rank for rank in range(len(order)) if members[rank]]
+    if not used:
+        return ()
+    top = used.pop()
+    everywhere = set().union(*(holds[rank] for rank in used))
+    groups = [Group(order[rank], _sorted(members[rank]), frozenset(holds[rank])) for rank in used]
+    return (*groups, Group(order[top], _sorted(everywhere.union(members[top]))))
+
+
+def _sorted(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(paths, key=sort_key))
 
 
 def _shared(root: Root, path: str) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from slimmer.closure import globs
+from slimmer.closure.burden import Burden, doubt
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Profile
@@ -34,9 +35,11 @@ class FamilyRule(Rule):
         self._priorities = frozenset(name for each in programs for name in each.priorities)
         self._limit = max((each.limit for each in programs), default=0)
         self._family_limit = max((each.family_limit for each in programs), default=0)
+        self._brings = max((each.brings for each in programs), default=0)
         self._config_limit = max((each.config_limit for each in programs), default=0)
         self._drops = Drops(profiles)
         self._started: Started | None = None
+        self._burden: Burden | None = None
         self._candidates: dict[str, Package] = {}  # kept executables that may turn out to be started
         self._configured: dict[Package, str] = {}
         self._done: set[Package] = set()
@@ -45,6 +48,7 @@ class FamilyRule(Rule):
 
     def begin(self, view: View) -> Iterable[Need]:
         self._started = Started(view)
+        self._burden = Burden(view.root)
         return ()
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
@@ -112,7 +116,16 @@ class FamilyRule(Rule):
                 text = f"a run-time file of {package.name}, which comes with {owner.name}"
             reason = Reason(self.name, text, program)
             for entry in entries:
+                if entry.path not in view.kept and self._is_heavy(entry, view):
+                    continue
                 yield Need(entry.path, reason)
+
+    def _is_heavy(self, entry: Entry, view: View) -> bool:
+        assert self._burden is not None
+        size = self._burden.of(entry, view.kept) if self._brings else 0
+        if size > self._brings:
+            view.unsure(doubt(entry.path, size))
+        return size > self._brings
 
     def _relatives(self, owner: Package, view: View) -> list[Package]:
         """A package and those of its source that it depends on or that depend on it, over any number of steps."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from slimmer.closure import globs
+from slimmer.closure.burden import Burden, doubt
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Keep, Profile, When
@@ -81,6 +82,8 @@ class ProfileRule(Rule):
         self._any_sibling = globs.matcher(glob for task in siblings for glob in task.keep.siblings)
         self._programs: list[str] = []  # kept programs of a name that some profile waits for
         self._started: Started | None = None
+        self._burden: Burden | None = None
+        self._brings = max((profile.programs.brings for profile in self._profiles), default=0)
         self._named: dict[str, list[Package]] | None = None
 
     def _condition(self, when: When) -> _Condition:
@@ -91,6 +94,7 @@ class ProfileRule(Rule):
     def begin(self, view: View) -> Iterable[Need]:
         """Conditions on the environment are known from the start."""
         self._started = Started(view)
+        self._burden = Burden(view.root)
         names = set(view.application.env or ())
         names.update(name for each in view.recording.executions for name, _ in each.environment)
         for condition in self._conditions:
@@ -151,15 +155,11 @@ class ProfileRule(Rule):
         excluded = globs.matcher(keep.excluding)
         entries: dict[str, Entry] = {}
         spelled: dict[str, Need] = {}
-        for path, entry in self._named_paths(keep, view):
-            if not excluded.fullmatch(path) and not excluded.fullmatch(entry.path):
-                entries[entry.path] = entry
-                spelled[path] = Need(path, reason)
-        for package in self._named_packages(keep, view):
-            for entry in self._drops.package_files(view.root, view.packages, package):
-                if not excluded.fullmatch(entry.path):
-                    entries[entry.path] = entry
-                    spelled[entry.path] = Need(entry.path, reason)
+        for path, entry in (*self._named_paths(keep, view), *self._packaged_paths(keep, view)):
+            if excluded.fullmatch(path) or excluded.fullmatch(entry.path) or self._is_heavy(entry, keep, view):
+                continue
+            entries[entry.path] = entry
+            spelled[path] = Need(path, reason)
         if keep.limit and (size := size_of([e for p, e in entries.items() if p not in view.kept])) > keep.limit:
             view.unsure(
                 Unsure(
@@ -190,6 +190,20 @@ class ProfileRule(Rule):
                     for below in view.root.walk(found.path):
                         if not self._drops.of_package(below.path):
                             yield below.path, below
+
+    def _packaged_paths(self, keep: Keep, view: View) -> Iterator[tuple[str, Entry]]:
+        for package in self._named_packages(keep, view):
+            for entry in self._drops.package_files(view.root, view.packages, package):
+                yield entry.path, entry
+
+    def _is_heavy(self, entry: Entry, keep: Keep, view: View) -> bool:
+        """Whether a plugin that nothing used would bring more libraries than it may."""
+        assert self._burden is not None
+        limit = keep.brings or self._brings
+        if not limit or entry.path in view.kept or (size := self._burden.of(entry, view.kept)) <= limit:
+            return False
+        view.unsure(doubt(entry.path, size))
+        return True
 
     def _named_packages(self, keep: Keep, view: View) -> Iterator[Package]:
         if not keep.packages:
@@ -223,6 +237,8 @@ class ProfileRule(Rule):
                     and matches.fullmatch(other)
                     and not excluded.fullmatch(other)
                     and view.packages.owner(other) == group[1]
+                    and (entry := view.root.find(other)) is not None
+                    and not self._is_heavy(entry, task.keep, view)
                 ):
                     yield Need(other, reason)
 

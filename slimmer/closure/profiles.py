@@ -55,6 +55,7 @@ class Keep:
     to: tuple[str, ...] = ()
     excluding: tuple[str, ...] = ()  # path globs that this entry leaves out
     when: When = field(default_factory=When)  # besides the profile's own condition
+    brings: int = 0  # bytes of further libraries that one plugin of this entry may bring. 0: as [programs] says
     limit: int = 0  # bytes that this entry may add; above it nothing is added and the report says so. 0: any
 
 
@@ -95,6 +96,7 @@ class Programs:
     parts: tuple[str, ...] = ()  # package names that are no run-time part of a family: "*-dev", "*-doc"
     limit: int = 0  # bytes of one package above which only used files stay
     family_limit: int = 0  # bytes of a program's whole family; smaller relatives come first
+    brings: int = 0  # bytes of further libraries that one unused plugin or helper may bring
     config_limit: int = 0  # bytes of /etc that a package with a used program or library brings
     mention_limit: int = 0  # bytes of a packaged directory that a configuration file names
 
@@ -206,7 +208,7 @@ class _Reader:
 
     def _keep(self, value: Mapping[str, Any], at: Place) -> Keep:
         what = ("paths", "directories", "packages", "siblings", "links")
-        self._only(value, at, {*what, "to", "excluding", "when", "limit", "why"})
+        self._only(value, at, {*what, "to", "excluding", "when", "brings", "limit", "why"})
         if not any(word in value for word in what):
             self._fail(at, f"a keep entry needs one of: {', '.join(what)}")
         if ("links" in value) != ("to" in value):
@@ -221,6 +223,7 @@ class _Reader:
             to=self._globs(value, at, "to"),
             excluding=self._globs(value, at, "excluding"),
             when=self._when(self._table(value, at, "when"), (*at, "when")),
+            brings=self._size(value, at, "brings"),
             limit=self._size(value, at, "limit"),
         )
 
@@ -260,6 +263,7 @@ class _Reader:
             parts=self._names(value, at, "parts"),
             limit=self._size(value, at, "limit"),
             family_limit=self._size(value, at, "family_limit"),
+            brings=self._size(value, at, "brings"),
             config_limit=self._size(value, at, "config_limit"),
             mention_limit=self._size(value, at, "mention_limit"),
         )

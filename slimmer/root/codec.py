@@ -25,6 +25,7 @@ from slimmer.errors import SlimmerError
 
 CHUNK = 1 << 18  # bytes: small enough to stay in cache between hashing and writing, large enough to let the GIL rest
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
+_PATIENCE = 0.4  # seconds between looks at whether to stop
 _MAX_WINDOW = 1 << 27  # zstd's own default limit, 128 MiB
 _SKIPPABLE = tuple(bytes((0x50 + low, 0x2A, 0x4D, 0x18)) for low in range(16))  # zstd:chunked begins with one
 
@@ -211,18 +212,22 @@ def _members(source: _Source, make: Callable[[], _Engine], magic: bytes) -> Iter
         engine = make()
 
 
-def ahead(chunks: Iterator[bytes], depth: int = 16) -> Generator[bytes, None, None]:
-    """The same chunks, made by a thread that runs at most `depth` of them ahead.
+class Stopped(Exception):
+    """Someone else's failure, or the user, ended this work."""
+
+
+def ahead(chunks: Iterator[bytes], stop: threading.Event, depth: int = 16) -> Generator[bytes, None, None]:
+    """The same chunks, made by a thread that runs at most `depth` of them ahead. Raises Stopped once `stop` is set.
 
     Reading, hashing and decompressing let go of the GIL, so they run beside the parsing and writing.
     """
     pipe: queue.Queue[bytes | BaseException | None] = queue.Queue(depth)
-    stopped = threading.Event()
+    stopped = threading.Event()  # this one stream only
 
     def put(item: bytes | BaseException | None) -> bool:
         while not stopped.is_set():
             try:
-                pipe.put(item, timeout=0.2)
+                pipe.put(item, timeout=_PATIENCE / 4)
                 return True
             except queue.Full:
                 continue
@@ -241,16 +246,26 @@ def ahead(chunks: Iterator[bytes], depth: int = 16) -> Generator[bytes, None, No
     thread = threading.Thread(target=work, name="slimmer-read", daemon=True)
     thread.start()
     try:
-        while (item := pipe.get()) is not None:
+        while True:
+            try:
+                item = pipe.get(timeout=_PATIENCE)
+            except queue.Empty:
+                item = b""
+            if stop.is_set():
+                raise Stopped
+            if item is None:
+                break
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            if item:
+                yield item
     finally:
         stopped.set()
-        thread.join()
+        thread.join(_PATIENCE)  # it may hang on a network, which ends by itself
 
 
-def unpacked(blob: Blob, diff_id: str) -> Iterator[bytes]:
+def unpacked(blob: Blob, diff_id: str, stop: threading.Event) -> Iterator[bytes]:
     """A layer's tar, everything about it verified: the blob's size and digest, and the diff id of what it holds."""
-    with closing(ahead(verified(decompressed(blob.chunks(), blob.where), f"{blob.where} unpacked", diff_id))) as chunks:
+    plain = verified(decompressed(blob.chunks(), blob.where), f"{blob.where} unpacked", diff_id)
+    with closing(ahead(plain, stop)) as chunks:
         yield from chunks

@@ -7,7 +7,7 @@ import mmap
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +17,7 @@ from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.root import local
 from slimmer.root.archive import docker_archive_plan
 from slimmer.root.bundle import open_bundle, spool_stream
-from slimmer.root.codec import unpacked
+from slimmer.root.codec import Stopped, unpacked
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.image import ImageRoot
 from slimmer.root.index import write_index
@@ -210,10 +210,6 @@ def _merge(planned: Sequence[PlannedLayer], layers: Sequence[Held], part: Path, 
     )
 
 
-class _Stopped(Exception):
-    """Another layer failed."""
-
-
 def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: Say) -> list[Held]:
     """All layers of an image, held; those not in the cache are unpacked side by side."""
     budget = Budget(limits)
@@ -239,7 +235,7 @@ def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: 
                 stop.set()
                 raise
         for problem in problems:
-            if not isinstance(problem, _Stopped):
+            if not isinstance(problem, Stopped):
                 raise problem
     except BaseException:
         for one in held.values():
@@ -249,19 +245,14 @@ def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: 
 
 
 def _layer(layer: PlannedLayer, store: Store, limits: Limits, budget: Budget, stop: threading.Event, say: Say) -> Held:
-    def chunks() -> Iterator[bytes]:
-        for chunk in unpacked(layer.blob, layer.diff_id):
-            if stop.is_set():
-                raise _Stopped
-            yield chunk
-
     def build(part: Path) -> Facts:
         say(f"unpacking {layer.blob.where}")
-        size = unpack_layer(chunks(), layer.blob.where, part, limits, budget, store.manner)
+        chunks = unpacked(layer.blob, layer.diff_id, stop)
+        size = unpack_layer(chunks, layer.blob.where, part, limits, budget, store.manner)
         return Facts(bytes=size.bytes, entries=size.entries, whiteouts=size.whiteouts)
 
     if stop.is_set():
-        raise _Stopped
+        raise Stopped
     found = store.find(Shelf.LAYERS, _key(layer.diff_id))
     if found is None:
         return store.make(Shelf.LAYERS, _key(layer.diff_id), build)

@@ -159,12 +159,9 @@ def _symlink(entry: TarEntry, parts: list[str], reader: TarReader, limits: Limit
     if not target.startswith("/"):
         depth = len(parts) - 1
         for part in target.split("/"):
-            if part == "..":
-                depth -= 1
-            elif part not in ("", "."):
-                depth += 1
-        if depth < 0:
-            raise reader.fail(f"{entry.name!r} is a link that leaves the root: {target!r}", entry.offset)
+            depth += -1 if part == ".." else part not in ("", ".")
+            if depth < 0:
+                raise reader.fail(f"{entry.name!r} is a link that leaves the root: {target!r}", entry.offset)
     return raw
 
 

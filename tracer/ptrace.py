@@ -166,7 +166,7 @@ class Tracer:
         """Any stop."""
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
             self._tracees.discard(tid)
-            self._collector.forget(tid)
+            self._forget(tid)
             return
         number, event = os.WSTOPSIG(status), status >> 16
         go_on, data = binding.PTRACE_CONT, 0
@@ -181,8 +181,8 @@ class Tracer:
                 former = binding.ptrace_geteventmsg(tid)
                 if former != tid:
                     self._tracees.discard(former)
-                    self._collector.forget(former)
-            self._collector.forget(tid)
+                    self._forget(former)
+            self._forget(tid)
         elif event == _EVENT_STOP:
             self._tracees.add(tid)
             if number in _GROUP_STOPS:
@@ -190,6 +190,10 @@ class Tracer:
         elif not event:
             data = number  # a signal on its way
         _ptrace(go_on, tid, None, data)
+
+    def _forget(self, tid: int) -> None:
+        self._collector.processes.known.pop(tid, None)
+        self._collector.memory.forget(tid)
 
     def _filtered(self, tid: int) -> None:
         if _ptrace(_GET_SYSCALL_INFO, tid, _INFO.size, ctypes.addressof(self._info)) > 0:

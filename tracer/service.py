@@ -413,7 +413,7 @@ class _Server:
                 self._answer(end, _NO + os.fsencode(refusal))
                 end.close()
                 continue
-            self._collector.arm(pid)
+            self._collector.processes.arm(pid)
             if message == Method.PTRACE.encode():
                 self._answer(end, _GO)
                 end.close()
@@ -483,7 +483,7 @@ class _Server:
                 except OSError as error:
                     self._answer(self._words, os.fsencode(str(error)))
                     continue
-                self._collector.prefix = b"" if root == b"/" else root
+                self._collector.processes.prefix = b"" if root == b"/" else root
                 self._answer(self._words, _GO)
 
     def _drain(self) -> None:

@@ -1,0 +1,153 @@
+"""Reads what a stopped process points to.
+
+process_vm_readv is half the price of pread on an open /proc/TID/mem, holds no descriptor and
+can never read the memory of a number's former owner. It is not always allowed: some container
+runtimes filter it; and without CAP_SYS_PTRACE nobody may look into a process that has changed
+its user. For those, in this order: a /proc/TID/mem that was opened before the change
+(`keep`); one opened now; one opened by a helper that takes on the process's user. What then is still
+closed to us is told once for each program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+PATH_MAX = 4096
+SHORT = 256  # bytes that a first read asks for: most paths are shorter, and a page is cheap to copy a part of
+
+# PyDLL: one thread only, so there is no lock to give up. Without argtypes, ready-made objects pass fastest.
+readv = ctypes.PyDLL(None, use_errno=True)["process_vm_readv"]
+readv.restype = ctypes.c_ssize_t
+ONE, NONE = ctypes.c_ulong(1), ctypes.c_ulong(0)
+
+
+class Window:
+    """A buffer of ours and the place of a process that is read into it, as the kernel wants them (struct iovec)."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buffer = ctypes.create_string_buffer(size + 1)  # always ends in a NUL
+        self._local = (ctypes.c_ulong * 2)(ctypes.addressof(self.buffer), size)
+        self.remote = (ctypes.c_ulong * 2)(0, size)
+        self.local_at = ctypes.c_void_p(ctypes.addressof(self._local))
+        self.remote_at = ctypes.c_void_p(ctypes.addressof(self.remote))
+
+
+class Memory:
+    """The memories of the traced processes. `tell` is given a note when one is closed to us."""
+
+    def __init__(self, tell: Callable[[int, str], None]) -> None:
+        self._tell = tell
+        self._kept: dict[int, int] = {}  # thread → open /proc/TID/mem
+        self._refused: set[int] = set()
+        self._windows: dict[int, Window] = {}
+
+    def read(self, tid: int, address: int, size: int) -> bytes | None:
+        """Up to `size` bytes, fewer where the mapping ends; None when there is nothing to read."""
+        window = self._windows.get(size)
+        if window is None:
+            if len(self._windows) > 16:
+                self._windows.clear()
+            window = self._windows[size] = Window(size)
+        window.remote[0] = address
+        count = readv(tid, window.local_at, ONE, window.remote_at, ONE, NONE)
+        if count > 0:
+            return ctypes.string_at(window.buffer, count)
+        if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS, errno.EACCES):
+            return self._through_file(tid, address, size)
+        return None  # a bad address (the call will fail with EFAULT), or killed meanwhile
+
+    def string(self, tid: int, address: int) -> bytes | None:
+        """A string that ends in NUL, at most PATH_MAX with it; None when there is none (a null or bad pointer)."""
+        if not address:
+            return None
+        block = self.read(tid, address, SHORT)
+        if block is None:
+            return None
+        end = block.find(b"\0")
+        if end < 0:
+            block = self.read(tid, address, PATH_MAX) or b""
+            end = block.find(b"\0")
+        return block[:end] if end >= 0 else None  # without an end the kernel says ENAMETOOLONG or EFAULT
+
+    def keep(self, tid: int) -> None:
+        """The process may be closed to us soon: open its memory now."""
+        if tid not in self._kept:
+            with contextlib.suppress(OSError):
+                self._kept[tid] = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+
+    def forget(self, tid: int) -> None:
+        """After exec, or when it is gone."""
+        self._refused.discard(tid)
+        if tid in self._kept:
+            os.close(self._kept.pop(tid))
+
+    def tick(self) -> None:
+        """Drop the memories of those that are gone."""
+        for tid, memory in list(self._kept.items()):
+            # The kernel unhashes /proc/TID when the task ends, even if its number lives again.
+            if os.readlink(f"/proc/self/fd/{memory}").endswith(" (deleted)"):
+                self.forget(tid)
+        self._refused.clear()
+
+    def _through_file(self, tid: int, address: int, size: int) -> bytes | None:
+        memory = self._kept.get(tid)
+        if memory is None:
+            if tid in self._refused:
+                return None
+            memory = self._open(tid)
+            if memory is None:
+                self._refused.add(tid)
+                return None
+            self._kept[tid] = memory
+        try:
+            return os.pread(memory, size, address) or None
+        except (OSError, OverflowError):
+            return None
+
+    def _open(self, tid: int) -> int | None:
+        try:
+            return os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            return None  # killed meanwhile
+        except OSError as error:
+            memory = open_as_its_user(tid)
+            if memory is None:
+                self._tell(tid, error.strerror or str(error))
+            return memory
+
+
+def open_as_its_user(tid: int) -> int | None:
+    """/proc/TID/mem, opened by a forked helper that takes on the process's ids; None when that does not help either.
+
+    The kernel lets a process look into another of the same ids (all three) that has not
+    become unreadable by a change of them (ptrace(2), "Ptrace access mode checking").
+    """
+    try:
+        with open(f"/proc/{tid}/status", "rb") as stream:
+            lines = stream.read().split(b"\n")
+    except OSError:
+        return None
+    ids = {line.split(b":")[0]: line.split()[1:] for line in lines if line.startswith((b"Uid:", b"Gid:"))}
+    uid, gid = int(ids[b"Uid"][1]), int(ids[b"Gid"][1])
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with mine, theirs:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgroups([])
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+                memory = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+                socket.send_fds(theirs, [b"x"], [memory])
+            finally:
+                os._exit(0)
+        theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(mine, 1, 1)
+        os.waitpid(pid, 0)
+    return descriptors[0] if descriptors else None

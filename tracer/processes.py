@@ -1,0 +1,230 @@
+"""What is remembered of processes between their stops: program, root and working directory.
+
+Three things make such a memory wrong, and each has its answer:
+
+- exec: a stop of its own; the entry is dropped;
+- chdir, chroot, mounts, renames: the stop is on entry, so the change comes later. Until the
+  process that asked stops again, or a tick has passed, nobody's directories are believed
+  (threads and CLONE_FS children share them, so whose they are is not asked);
+- a process number used again, or an exec by another thread: everything is dropped at each tick.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from tracer import paths
+from tracer.seccomp import libc
+
+_KEPT = 4096
+_SYS_OPENAT2 = 437
+RESOLVE_IN_ROOT = 0x10
+
+
+class Nowhere(dict[bytes, int]):
+    """For paths that lead nowhere: forgets what it is told."""
+
+    def __setitem__(self, key: bytes, value: int) -> None:
+        pass
+
+
+class Program:
+    """What the processes of one executable have named: (root, directory) → string → mask."""
+
+    __slots__ = ("name", "scopes")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.scopes: dict[tuple[bytes, bytes], dict[bytes, int]] = {}
+
+    def scope(self, root: bytes, base: bytes) -> dict[bytes, int]:
+        scope = self.scopes.get((root, base))
+        if scope is None:
+            scope = self.scopes[root, base] = {}
+        return scope
+
+
+class Process:
+    """One thread. `absolute` and `relative` are the scopes of what it names from its root and from its directory."""
+
+    __slots__ = ("absolute", "base", "cwd_epoch", "program", "relative", "root", "root_epoch", "tid")
+
+    def __init__(self, tid: int, program: Program) -> None:
+        self.tid = tid
+        self.program = program
+        self.root_epoch = -1
+        self.cwd_epoch = -1
+        self.root: bytes = b""
+        self.base: bytes = b""
+        self.absolute: dict[bytes, int] = {}
+        self.relative: dict[bytes, int] = {}
+
+
+class Processes:
+    """All of them. `prefix` is where the recorded root lies in the service's view of the traced mount namespace."""
+
+    def __init__(self) -> None:
+        self.prefix = b""
+        self.programs: dict[bytes, Program] = {}
+        self.known: dict[int, Process] = {}
+        self.unsettled: set[int] = set()
+        self.cwd_epoch = 0
+        self.root_epoch = 0
+        self._armed: dict[int, bool] = {}
+        self._nowhere = Nowhere()
+
+    # -- who
+
+    def meet(self, tid: int, executing: bool) -> Process:
+        """The process of a number that is not known; `executing` when it stopped for exec."""
+        if len(self.known) > _KEPT:
+            self.known.clear()
+        process = self.known[tid] = Process(tid, self._program(tid, executing))
+        return process
+
+    def arm(self, tid: int) -> None:
+        """This process will exec a command; what it does until then is not the command's, and has no program."""
+        self._armed[tid] = False
+
+    def executing(self, tid: int) -> None:
+        """It is about to exec; if that fails it is simply met again."""
+        if tid in self._armed:
+            self._armed[tid] = True
+        self.known.pop(tid, None)
+
+    def tick(self) -> None:
+        """A few times a second."""
+        self.known.clear()
+        if self.unsettled:
+            self.unsettled.clear()
+            self.cwd_epoch += 1
+            self.root_epoch += 1
+
+    def settle(self, tid: int) -> None:
+        """Someone's chdir or chroot may have happened by now: believe no directory until it is known to have."""
+        self.cwd_epoch += 1
+        self.root_epoch += 1
+        self.unsettled.discard(tid)
+
+    def _program(self, tid: int, executing: bool) -> Program:
+        name = b""
+        if self._armed.get(tid) is not None:
+            # Several attempts to exec in a row are a search along PATH.
+            if executing or not self._armed[tid]:
+                return self._named(b"")
+            del self._armed[tid]
+        try:
+            name = os.readlink(b"/proc/%d/exe" % tid).removesuffix(b" (deleted)")
+            name = paths.relative_to(self.prefix, name) or name
+        except OSError:
+            pass  # gone, or closed to us
+        return self._named(name)
+
+    def _named(self, name: bytes) -> Program:
+        program = self.programs.get(name)
+        if program is None:
+            program = self.programs[name] = Program(name)
+        return program
+
+    # -- where
+
+    def link(self, process: Process, name: bytes) -> bytes | None:
+        """Where a link of /proc/TID leads, inside the recorded root; what is not a file keeps its name ("pipe:[7]").
+
+        None: not readable, outside the root, or removed.
+        """
+        place = b"/proc/%d/%s" % (process.tid, name)
+        try:
+            target = os.readlink(place)
+            if target.endswith(b" (deleted)") and os.stat(place).st_nlink == 0:
+                return None
+        except OSError:
+            return None
+        if not target.startswith(b"/"):
+            return target
+        return paths.relative_to(self.prefix, target)
+
+    def refresh_root(self, process: Process) -> None:
+        root = self.link(process, b"root")
+        process.root_epoch = self.root_epoch
+        if root is None:
+            process.absolute = self._nowhere
+            return
+        process.root = b"" if root == b"/" else root
+        process.absolute = process.program.scope(process.root, b"")
+
+    def refresh_cwd(self, process: Process) -> None:
+        if process.root_epoch != self.root_epoch:
+            self.refresh_root(process)
+        base = self.link(process, b"cwd")
+        process.cwd_epoch = self.cwd_epoch
+        if base is None:
+            process.base = b""
+            process.relative = self._nowhere
+            return
+        process.base = base
+        process.relative = process.program.scope(process.root, base)
+
+    def directory(self, process: Process, fd: int) -> dict[bytes, int]:
+        """The scope of what is named from a directory descriptor; what that stands for changes unseen, so it is asked."""
+        base = self.link(process, b"fd/%d" % fd)
+        if base is None or not base.startswith(b"/"):
+            return self._nowhere
+        if process.root_epoch != self.root_epoch:
+            self.refresh_root(process)
+        return process.program.scope(process.root, base)
+
+    def base(self, process: Process) -> bytes:
+        """The working directory now."""
+        if process.cwd_epoch != self.cwd_epoch:
+            self.refresh_cwd(process)
+        return process.base
+
+    def resolve(self, process: Process, path: bytes) -> bytes | None:
+        """Where a path inside the recorded root leads, as the process would find it; None where to nothing.
+
+        Where the kernel cannot say (before 5.6), the path itself.
+        """
+        inside = paths.relative_to(process.root, path) or path
+        try:
+            root = os.open(b"/proc/%d/root" % process.tid, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return path
+        try:
+            how = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
+            found = libc.syscall(_SYS_OPENAT2, root, inside, how, ctypes.c_size_t(len(how)))
+            if found < 0:
+                return path if ctypes.get_errno() in (38, 1, 13) else None  # ENOSYS, EPERM, EACCES
+            try:
+                return paths.relative_to(self.prefix, os.readlink(b"/proc/self/fd/%d" % found))
+            finally:
+                os.close(found)
+        finally:
+            os.close(root)
+
+    def through(self, process: Process, raw: bytes) -> bytes | None:
+        """Where /proc/self/exe, cwd, root or fd/N (and what is named below them) leads, of the process itself."""
+        parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
+        if parts[:1] == [b"dev"]:
+            standard = {b"stdin": b"0", b"stdout": b"1", b"stderr": b"2"}
+            if len(parts) == 2 and parts[1] in standard:
+                parts = [b"proc", b"self", b"fd", standard[parts[1]]]
+            elif parts[1:2] == [b"fd"]:
+                parts = [b"proc", b"self", *parts[1:]]
+            else:
+                return None
+        if len(parts) < 3 or parts[1] not in (b"self", b"thread-self"):
+            return None  # a number is one of the process's own pid namespace
+        rest = parts[2:]
+        if rest[0] in (b"exe", b"cwd", b"root"):
+            taken = 1
+        elif rest[0] == b"fd" and len(rest) > 1 and rest[1].isdigit():
+            taken = 2
+        else:
+            return None
+        target = self.link(process, b"/".join(rest[:taken]))
+        if target is None or not target.startswith(b"/"):
+            return None
+        return paths.join(process.root, target, b"/".join(rest[taken:])) if rest[taken:] else target

@@ -12,6 +12,7 @@ from slimmer.closure import essentials, profiles
 from slimmer.closure.grow import Closure, grow
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.rules import rules_for
+from slimmer.closure.scanner import ScannerRule
 from slimmer.elf import ldcache, versions
 from slimmer.errors import SlimmerError
 from slimmer.packages import scannerdata
@@ -73,7 +74,8 @@ def make_plan(
     """
     reach = recipe.reach
     loaded = profiles.load_all(reach.profiles, reach.no_profiles)
-    rules = [*rules_for(loaded, reach.include), RepairRule(repairs)]
+    scanners = [ScannerRule()] if reach.scanner_data else []
+    rules = [*rules_for(loaded, reach.include), *scanners, RepairRule(repairs)]
 
     def never(path: str) -> str:
         if any(path == top or path.startswith(f"{top}/") for top in hidden):

@@ -60,8 +60,11 @@ def replaced(index: PackageIndex) -> Sequence[str]:
 
 
 def needs(index: PackageIndex, path: str) -> Iterator[tuple[str, Package]]:
-    """What must stay so that scanners know the language packages that a kept file belongs to, and whose it is."""
-    for package in index.owners(path):
+    """What must stay so that scanners know the language packages that a kept file belongs to, and whose it is.
+
+    `path` is a kept path that is no directory.
+    """
+    for package in index.owners_of_file(path):
         for metadata in index.metadata_files(package):
             if metadata != path:
                 yield metadata, package

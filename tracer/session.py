@@ -401,6 +401,13 @@ class Session:
         poll.register(self._wire.fileno(), 0)
         return not poll.poll(0)
 
+    def busy(self) -> bool:
+        """Whether anything still runs of what was started here, daemons that it left behind too."""
+        try:
+            return self._left(0)
+        except wire.Closed:
+            return False
+
     def stop(self, signal_number: int = signal.SIGTERM, grace: float = 10.0) -> None:
         """End everything: the signal to the commands; after at most `grace` seconds SIGKILL to all that is left.
 

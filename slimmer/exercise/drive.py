@@ -172,7 +172,7 @@ class _Drive:
                 return
             code = self._process.poll()
             # A daemon forks and its first process ends well; anything else that ends before it was ready has failed.
-            if code is not None and not (code == 0 and self._session.alive()) and not look():
+            if code is not None and not (code == 0 and self._session.busy()) and not look():
                 raise SlimmerError(
                     f"{self._words()} {_ending(code)} before {what}",
                     self._last_lines() or "it printed nothing",
@@ -318,13 +318,13 @@ class _Drive:
         """Until the time is over, everything has ended, or Ctrl-C."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self._asked() and (deadline is None or time.monotonic() < deadline):
-            if self._process.wait(0.1) is not None and not self._session.alive():
+            if self._process.wait(0.1) is not None and not self._session.busy():
                 return
             self._tick()
 
     def _stop(self) -> tuple[int | None, bool]:
         code = self._process.poll()
-        if code is not None and not self._session.alive():
+        if code is not None and not self._session.busy():
             self._finish_streams()
             return code, False
         self._observer.stage("stopping")
@@ -340,7 +340,7 @@ class _Drive:
     def _gone(self) -> bool:
         """The program died under the probes: the rest would only say so again."""
         code = self._process.poll()
-        if code is None or self._session.alive() or self._asked():
+        if code is None or self._session.busy() or self._asked():
             return self._asked()
         raise SlimmerError(f"{self._words()} {_ending(code)} during the exercise", self._last_lines())
 

@@ -78,6 +78,8 @@ class DirectoryRoot(Root):
             return found
 
     def _look(self, path: str) -> Entry | None:
+        if not path.startswith("/"):
+            raise ValueError(f"{path!r} is not a canonical path")
         if path != "/":
             parent = self.entry(path[: path.rindex("/")] or "/")
             if parent is None or parent.type is not FileType.DIRECTORY or parent.path in self._closed:

@@ -79,7 +79,7 @@ class DirectoryRoot(Root):
 
     def _look(self, path: str) -> Entry | None:
         if not path.startswith("/"):
-            raise ValueError(f"{path!r} is not a canonical path")
+            return None  # not canonical, so nothing is there
         if path != "/":
             parent = self.entry(path[: path.rindex("/")] or "/")
             if parent is None or parent.type is not FileType.DIRECTORY or parent.path in self._closed:

@@ -4,14 +4,14 @@
           (the form of distroless images, read by syft, trivy and grype)
     apk   lib/apk/db/installed, only with kept packages and their kept files
     rpm   the same rpm database with only the headers of kept packages (`rpmwrite`)
-    language packages: their own metadata stays with them (`needs`)
+    language packages: their own metadata stays with them (slimmer.closure.scanner)
 
 A whole database would show packages that are gone; none at all would hide what is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from slimmer.packages import dpkg
 from slimmer.packages.database import Database, Installed
@@ -57,17 +57,6 @@ def replaced(index: PackageIndex) -> Sequence[str]:
         else:
             found.append(database.home)
     return sorted(found, key=sort_key)
-
-
-def needs(index: PackageIndex, path: str) -> Iterator[tuple[str, Package]]:
-    """What must stay so that scanners know the language packages that a kept file belongs to, and whose it is.
-
-    `path` is a kept path that is no directory.
-    """
-    for package in index.owners_of_file(path):
-        for metadata in index.metadata_files(package):
-            if metadata != path:
-                yield metadata, package
 
 
 def kept_files(root: Root, index: Index, database: Database, kept_paths: Iterable[str]) -> dict[Package, list[str]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimmer.packages.index import index
-from slimmer.packages.scannerdata import generated, needs, replaced
+from slimmer.packages.scannerdata import generated, replaced
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.layered import GeneratedRoot
 from tests.support import plant
-from tests.unit.test_packages_answer_who_owns_a_path import DEBIAN, NODE, PYTHON, SITE
+from tests.unit.test_packages_answer_who_owns_a_path import DEBIAN
 
 INSTALLED = """\
 C:Q1abc=
@@ -127,20 +127,6 @@ def test_a_generated_database_reads_through_a_generated_root(tmp_path: Path) -> 
     files = generated(root, index(root), ["/usr/bin/dash"])
     layered = GeneratedRoot(root, files, "/var/lib/dpkg/status")
     assert layered.read("/var/lib/dpkg/status.d/dash").startswith(b"Package: dash\n")
-
-
-def test_a_kept_python_file_needs_its_metadata(tmp_path: Path) -> None:
-    found = index(DirectoryRoot(str(plant(tmp_path, PYTHON))))
-    info = f"/{SITE}/requests-2.31.dist-info"
-    assert [path for path, _ in needs(found, f"/{SITE}/requests/__init__.py")] == [f"{info}/METADATA", f"{info}/RECORD"]
-    assert [path for path, _ in needs(found, f"{info}/METADATA")] == [f"{info}/RECORD"]
-    assert list(needs(found, f"/{SITE}/stray.py")) == []
-
-
-def test_a_kept_node_file_needs_the_package_json_of_its_package(tmp_path: Path) -> None:
-    found = index(DirectoryRoot(str(plant(tmp_path, NODE))))
-    path = "/app/node_modules/express/node_modules/ms/index.js"
-    assert [each for each, _ in needs(found, path)] == ["/app/node_modules/express/node_modules/ms/package.json"]
 
 
 def test_the_real_databases_are_named_for_leaving_out(tmp_path: Path) -> None:

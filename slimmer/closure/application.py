@@ -34,7 +34,7 @@ class ApplicationRule(Rule):
         self._profiles = tuple(profiles)
 
     def begin(self, view: View) -> Iterator[Need]:
-        own = _Own(self._profiles, view.root, view.recording, view.packages, _commands(view))
+        own = OwnFiles(self._profiles, view.root, view.recording, view.packages, _commands(view))
         for top, cause in own.tops(view.application):
             reason = Reason(self.name, f"the application's own, as it uses {cause}")
             entries = list(own.entries(top))
@@ -62,7 +62,7 @@ def dropped(
 ) -> tuple[Dropped, ...]:
     """What of the application's own files was left out and why, outermost directories only, sorted."""
     view = View(root, recording, packages, application, {}, lambda doubt: None)
-    own = _Own(tuple(profiles), root, recording, packages, _commands(view))
+    own = OwnFiles(tuple(profiles), root, recording, packages, _commands(view))
     found = {drop.path: drop for top, _ in own.tops(application) for drop in own.dropped(top)}
     return tuple(found[path] for path in sorted(found, key=sort_key))
 
@@ -86,8 +86,8 @@ def shlex_first(command: str) -> str:
         return command
 
 
-class _Own:
-    """The units of one application, and their content without what is dropped."""
+class OwnFiles:
+    """The units of one application, and their content less what is dropped. `commands`: what it is asked to run."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class _Own:
         root: Root,
         recording: Recording,
         packages: PackageIndex,
-        commands: tuple[str, ...],
+        commands: tuple[str, ...] = (),
     ) -> None:
         self.units = Units(profiles, root, packages)
         self._drops = Drops(profiles)
@@ -117,7 +117,22 @@ class _Own:
             top = self.units.top(path)
             if top and (top not in found or sort_key(path) < sort_key(found[top])):
                 found[top] = path
+        pending = sorted(found, key=sort_key)
+        while pending:
+            for link, led_to in self._leading_out(pending.pop(0)):
+                top = self.units.top(led_to)
+                if top and top not in found:
+                    found[top] = link
+                    pending.append(top)
         return sorted(found.items(), key=lambda item: sort_key(item[0]))
+
+    def _leading_out(self, top: str) -> Iterator[tuple[str, str]]:
+        """(link, what is at its end) of a unit's links to files that are the application's own elsewhere."""
+        for entry in self.entries(top):
+            if entry.type is FileType.SYMLINK:
+                found = self._root.find(entry.path)
+                if found is not None and not f"{found.path}/".startswith(f"{top}/") and self.units.own(found.path):
+                    yield entry.path, found.path
 
     def _signs(self, application: Application) -> Iterator[str]:
         for named in (application.workdir, *self._commands):

@@ -11,11 +11,11 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
+from slimmer.closure.application import OwnFiles
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Profile
 from slimmer.closure.programs import head
-from slimmer.closure.units import Units
 from slimmer.root.model import Entry, FileType
 
 LIMIT = 256 * 1024  # bytes of a text; what is longer is data
@@ -40,11 +40,11 @@ class MentionRule(Rule):
         self._profiles = tuple(profiles)
         self._drops = Drops(self._profiles)
         self._limit = max((each.programs.mention_limit for each in self._profiles), default=0)
-        self._units: Units | None = None
+        self._own: OwnFiles | None = None
         self._seen: set[str] = set()
 
     def begin(self, view: View) -> Iterable[Need]:
-        self._units = Units(self._profiles, view.root, view.packages)
+        self._own = OwnFiles(self._profiles, view.root, view.recording, view.packages)
         return ()
 
     def visit(self, entry: Entry, view: View) -> Iterator[Need]:
@@ -68,11 +68,11 @@ class MentionRule(Rule):
 
     def _is_unit(self, path: str, view: View) -> bool:
         """`/app` is a path of an application; `/` plus any other single word is more often a route."""
-        assert self._units is not None
-        return self._units.top(path) == path
+        assert self._own is not None
+        return self._own.units.top(path) == path
 
     def _mentioned(self, path: str, text: str, view: View) -> Iterator[Need]:
-        assert self._units is not None
+        assert self._own is not None
         found = view.root.resolve(path)
         if found.entry is None:
             return
@@ -80,22 +80,19 @@ class MentionRule(Rule):
         if found.entry.type is not FileType.DIRECTORY:
             yield Need(path, reason)
             return
-        if found.path in self._seen or not self._units.top(found.path):
+        if found.path in self._seen or not self._own.units.top(found.path):
             return
         self._seen.add(found.path)
         yield Need(path, reason)
-        own = list(self._units.content(found.path))
-        for entry in own:
-            if self._drops.of_application(entry.path, found.path, view.root) is None:
-                yield Need(entry.path, reason)
+        yield from (Need(entry.path, reason) for entry in self._own.entries(found.path))
         packaged = [
             entry
             for entry in view.root.walk(found.path)
-            if not self._drops.of_package(entry.path) and not self._units.managed(entry.path)
+            if not self._own.units.own(entry.path) and not self._drops.of_package(entry.path)
         ]
         if size_of(packaged) <= self._limit:
             yield from (Need(entry.path, reason) for entry in packaged)
-        elif len(packaged) > len(own):
+        else:
             view.unsure(
                 Unsure(
                     "mentioned-directory",

@@ -174,7 +174,7 @@ class ProfileRule(Rule):
         for pattern in keep.directories:
             for path in globs.expand(view.root, pattern):
                 found = view.root.find(path)
-                if found is not None and found.type is FileType.DIRECTORY:
+                if found is not None and found.type is FileType.DIRECTORY and not excluded.fullmatch(path):
                     spelled[path] = Need(path, reason)
         return list(spelled.values())
 

@@ -1,0 +1,162 @@
+"""Profiles keep what they name when their conditions hold, with the cause as reason, and leave out what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimmer.closure.model import Application
+from slimmer.closure.profile_rules import ProfileRule
+from slimmer.closure.profiles import load_all
+from tests.support import plant
+from tests.unit.profiles_support import Deb, closure, debian, profile, reached, recorded
+
+SERVER = "#755 server"
+
+
+def rule(text: str) -> list[ProfileRule]:
+    return [ProfileRule([profile(f'why = "x"\n{text}')])]
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    return debian(
+        tmp_path,
+        {
+            "server": Deb(
+                {
+                    "/usr/sbin/server": SERVER,
+                    "/usr/lib/server/modules/one.so": "1",
+                    "/usr/lib/server/modules/two.so": "2",
+                    "/usr/share/server/error/404.html": "gone",
+                    "/usr/share/doc/server/README": "read me",
+                    "/etc/server/server.conf": "conf",
+                }
+            ),
+            "server-extra": Deb({"/usr/lib/server/modules/three.so": "3"}),
+            "libssl": Deb({"/usr/lib/libssl.so.3": "ssl"}),
+        },
+        {"/usr/sbin/srv": "-> server", "/usr/lib/server/modules/own.so": "own", "/var/empty/deep": None},
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ('paths = ["/usr/sbin/server"]', True),
+        ('paths = ["/usr/sbin/*"]', True),
+        ('paths = ["/usr/bin/*"]', False),
+        ('interpreters = ["server"]', True),
+        ('interpreters = ["serv"]', False),
+        ('packages = ["server"]', True),
+        ('packages = ["server-*"]', False),
+        ('sonames = ["libssl.so*"]', False),
+        ('environment = ["TZ"]', True),
+        ('environment = ["TERM"]', False),
+        ('environment = ["TERM"]\nsonames = ["nope"]\npackages = ["ser*"]', True),
+    ],
+)
+def test_any_word_of_a_condition_suffices(top: Path, when: str, holds: bool) -> None:
+    text = f'[when]\n{when}\n[[keep]]\npaths = ["/etc/server/server.conf"]\nwhy = "y"\n'
+    recording = recorded(executed=["/usr/sbin/server"], environment={"TZ": "UTC"})
+    assert ("/etc/server/server.conf" in reached(top, recording, rule(text))) is holds
+
+
+def test_without_a_condition_a_profile_always_speaks(top: Path) -> None:
+    text = '[[keep]]\npaths = ["/etc/server"]\nwhy = "y"\n'
+    assert "/etc/server/server.conf" in reached(top, recorded(), rule(text))
+
+
+def test_a_soname_may_be_a_link(top: Path) -> None:
+    plant(top, {"/usr/lib/libz.so.1": "-> libz.so.1.3", "/usr/lib/libz.so.1.3": "z"})
+    text = '[when]\nsonames = ["libz.so.1"]\n[[keep]]\npaths = ["/etc/server"]\nwhy = "y"\n'
+    assert "/etc/server" in reached(top, recorded(read=["/usr/lib/libz.so.1"]), rule(text))
+
+
+def test_a_program_that_only_came_along_is_no_interpreter(top: Path) -> None:
+    text = (
+        '[[keep]]\npaths = ["/usr/sbin/server"]\nwhy = "y"\n'
+        '[[keep]]\npaths = ["/etc/server"]\nwhy = "z"\nwhen = { interpreters = ["server"] }\n'
+    )
+    assert "/etc/server" not in reached(top, recorded(), rule(text))
+    assert "/etc/server" in reached(top, recorded(executed=["/usr/sbin/srv"]), rule(text))
+
+
+def test_one_profile_may_fulfil_the_condition_of_another(top: Path) -> None:
+    first = profile('why = "x"\n[[keep]]\npaths = ["/usr/lib/libssl.so.3"]\nwhy = "y"\n', "first")
+    second = profile(
+        'why = "x"\n[when]\nsonames = ["libssl.so.3"]\n[[keep]]\npaths = ["/etc/server"]\nwhy = "z"\n', "second"
+    )
+    grown = closure(top, recorded(), [ProfileRule([second, first])])
+    (reason,) = grown.paths["/etc/server/server.conf"].reasons
+    assert (reason.rule, reason.text, reason.needed_by) == ("profile:second", "z", "/usr/lib/libssl.so.3")
+
+
+def test_directories_stay_without_content_and_empty_ones_with_trees(top: Path) -> None:
+    text = '[[keep]]\ndirectories = ["/usr/share/server"]\npaths = ["/var/empty"]\nwhy = "y"\n'
+    found = reached(top, recorded(), rule(text))
+    assert {"/usr/share/server", "/var/empty", "/var/empty/deep"} <= found
+    assert "/usr/share/server/error" not in found
+
+
+def test_writable_directories_stay(top: Path) -> None:
+    text = '[when]\npaths = ["/usr/sbin/server"]\n[writable]\npaths = ["/var/empty/*"]\nwhy = "y"\n'
+    assert "/var/empty/deep" in reached(top, recorded(executed=["/usr/sbin/server"]), rule(text))
+
+
+def test_a_package_stays_with_its_run_time_files(top: Path) -> None:
+    text = '[[keep]]\npackages = ["server"]\nwhy = "y"\n'
+    text += '[[drop]]\nof = "packages"\npaths = ["/usr/share/doc/**"]\nwhy = "z"\n'
+    found = reached(top, recorded(), rule(text))
+    assert {"/usr/sbin/server", "/usr/share/server/error/404.html", "/etc/server/server.conf"} <= found
+    assert not any(path.startswith("/usr/share/doc/") for path in found)
+    assert "/usr/lib/server/modules/three.so" not in found
+
+
+def test_siblings_are_those_of_the_same_package(top: Path) -> None:
+    text = '[[keep]]\nsiblings = ["/usr/lib/server/modules/*.so"]\nwhy = "y"\n'
+    modules = "/usr/lib/server/modules"
+    assert reached(top, recorded(read=[f"{modules}/one.so"]), rule(text)) == {f"{modules}/two.so"}
+    assert reached(top, recorded(read=[f"{modules}/own.so"]), rule(text)) == set()
+    assert reached(top, recorded(), rule(text)) == set()
+
+
+def test_excluding_leaves_out(top: Path) -> None:
+    text = '[[keep]]\npaths = ["/usr/lib/server"]\nexcluding = ["**/two.so"]\nwhy = "y"\n'
+    found = reached(top, recorded(), rule(text))
+    assert "/usr/lib/server/modules/one.so" in found
+    assert "/usr/lib/server/modules/two.so" not in found
+
+
+def test_above_its_limit_an_entry_adds_nothing_and_says_so(top: Path) -> None:
+    text = '[[keep]]\npaths = ["/usr/lib/server"]\nlimit = 2\nwhy = "modules"\n'
+    grown = closure(top, recorded(read=["/usr/lib/server/modules/one.so"]), rule(text))
+    assert "/usr/lib/server/modules/two.so" not in grown.paths
+    (doubt,) = grown.unsure
+    assert (doubt.kind, "modules" in doubt.text) == ("too-large", True)
+
+
+def test_links_to_a_kept_program_stay_and_others_do_not(tmp_path: Path) -> None:
+    plant(
+        tmp_path, {"/bin/busybox": "#755 box", "/bin/ls": "-> busybox", "/bin/sh": "-> /bin/dash", "/bin/dash": "#755 "}
+    )
+    (tmp_path / "bin/cat").hardlink_to(tmp_path / "bin/busybox")
+    text = '[[keep]]\nlinks = ["/bin/*"]\nto = ["/bin/busybox"]\nwhy = "y"\n'
+    found = set(closure(tmp_path, recorded(executed=["/bin/busybox"]), rule(text)).paths)
+    assert {"/bin/ls", "/bin/cat"} <= found
+    assert "/bin/sh" not in found
+    assert "/bin/ls" not in set(closure(tmp_path, recorded(), rule(text)).paths)
+
+
+def test_the_shipped_profiles_add_next_to_nothing_to_a_static_program(tmp_path: Path) -> None:
+    debian(tmp_path, {"tool": Deb({"/usr/bin/tool": "#755 static"})}, {"/usr/share/zoneinfo/Asia/Tokyo": "TZif"})
+    grown = closure(tmp_path, recorded(executed=["/usr/bin/tool"]), [ProfileRule(load_all())])
+    assert [path for path in grown.paths if (tmp_path / path[1:]).is_file()] == ["/usr/bin/tool"]
+
+
+def test_the_environment_of_the_application_counts(tmp_path: Path) -> None:
+    debian(tmp_path, {"tool": Deb({"/usr/bin/tool": "#755 static"})}, {"/usr/share/zoneinfo/Asia/Tokyo": "TZif"})
+    application = Application(env={"TZ": "Asia/Tokyo"})
+    found = reached(tmp_path, recorded(executed=["/usr/bin/tool"]), [ProfileRule(load_all())], application)
+    assert "/usr/share/zoneinfo/Asia/Tokyo" in found

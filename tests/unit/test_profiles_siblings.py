@@ -1,0 +1,22 @@
+"""Plugins that stay behind are counted, where something of their directory and package was kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimmer.closure.siblings import unkept
+from slimmer.packages.index import index
+from slimmer.root.directory import DirectoryRoot
+from tests.unit.profiles_support import Deb, debian
+
+
+def test_unkept_siblings_are_one_doubt_a_directory(tmp_path: Path) -> None:
+    modules = {f"/usr/lib/web/{name}.so": "m" for name in "abcde"}
+    libraries = {"/usr/lib/x86_64-linux-gnu/liba.so.1": "a", "/usr/lib/x86_64-linux-gnu/libb.so.1": "b"}
+    debian(tmp_path, {"web": Deb({**modules, **libraries}), "other": Deb({"/usr/lib/web/z.so": "z"})})
+    root = DirectoryRoot(str(tmp_path))
+    kept = {"/usr/lib/web/a.so", "/usr/lib/x86_64-linux-gnu/liba.so.1"}
+    (doubt,) = unkept(kept, root, index(root))
+    assert doubt.path == "/usr/lib/web/a.so"
+    assert doubt.text == "4 siblings of /usr/lib/web/a.so not kept: b.so, c.so, d.so, …"
+    assert unkept(set(modules), root, index(root)) == ()

@@ -74,8 +74,9 @@ class Reference:
 
 def is_loopback(host: str) -> bool:
     """Whether a host, with or without a port, is this machine by its very name."""
-    bare = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) and not host.endswith("]") else host
-    bare = bare.strip("[]")
+    bare = host
+    if host.startswith("[") or host.count(":") == 1:
+        bare = re.sub(r":[0-9]+$", "", host).strip("[]")
     if bare == "localhost" or bare.endswith(".localhost"):
         return True
     try:

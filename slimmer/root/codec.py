@@ -264,7 +264,7 @@ def ahead(chunks: Iterator[bytes], stop: threading.Event, depth: int = 16) -> Ge
         thread.join(_PATIENCE)  # it may hang on a network, which ends by itself
 
 
-def unpacked(blob: Blob, diff_id: str, stop: threading.Event) -> Iterator[bytes]:
+def unpacked(blob: Blob, diff_id: str, stop: threading.Event) -> Generator[bytes, None, None]:
     """A layer's tar, everything about it verified: the blob's size and digest, and the diff id of what it holds."""
     plain = verified(decompressed(blob.chunks(), blob.where), f"{blob.where} unpacked", diff_id)
     with closing(ahead(plain, stop)) as chunks:

@@ -1,6 +1,6 @@
 """The index of an unpacked image: every entry as its tar header says, found without reading it all.
 
-    index   = magic, count u32, then `count` records of 72 bytes, little-endian (see `_RECORD`)
+    index   = magic, count u32, then `count` records of 76 bytes, little-endian (see `_RECORD`)
     strings = for each record its name, link target and packed xattrs, one after the other
 
 Record 0 is the root; the children of a directory stand together, sorted as
@@ -20,11 +20,11 @@ from typing import BinaryIO
 from slimmer.errors import SlimmerError
 from slimmer.root.layers import IMPLIED, Directory, Tree
 from slimmer.root.model import Entry, FileType
-from slimmer.root.records import Kind, unpack_xattrs
+from slimmer.root.records import SECOND, Kind, unpack_xattrs
 
 _MAGIC = b"slimmer.index/1\n"
 _HEAD = struct.Struct("<16sI")
-_RECORD = struct.Struct("<BxHIIQqQQHHIQIII")
+_RECORD = struct.Struct("<BxHIIQqIQQHHIQIII")
 _TYPES = tuple(FileType)
 _TYPE_NUMBER = {
     Kind.FILE: _TYPES.index(FileType.FILE),
@@ -70,12 +70,13 @@ class _Writer:
             first, children = self._promised, len(node.children)
             self._promised += children
         if place == IMPLIED:
-            fields = (_DIRECTORY, _IMPLIED_MODE, 0, 0, 0, 0, 0)
+            fields = (_DIRECTORY, _IMPLIED_MODE, 0, 0, 0, 0, 0, 0)
             target = xattrs = b""
         else:
             record = self._tree.record(place)
             kind = _TYPE_NUMBER[Kind(record.kind)]
-            fields = (kind, record.mode, record.uid, record.gid, record.size, record.mtime_ns, record.device)
+            times = divmod(record.mtime_ns, SECOND)
+            fields = (kind, record.mode, record.uid, record.gid, record.size, *times, record.device)
             target, xattrs = record.target, record.xattrs
         identity = place if isinstance(node, int) else self.count
         # A directory's identity is its own number, marked so that no file's place is equal to it.
@@ -123,19 +124,19 @@ class Index:
         if number is None:
             return {}
         fields = self._fields(number)
-        start = fields[7] + fields[8] + fields[9]
-        return unpack_xattrs(self._strings[start : start + fields[10]])
+        start = fields[8] + fields[9] + fields[10]
+        return unpack_xattrs(self._strings[start : start + fields[11]])
 
     def _fields(self, number: int) -> tuple[int, ...]:
         return _RECORD.unpack_from(self._records, _HEAD.size + number * _RECORD.size)
 
     def _name(self, number: int) -> bytes:
         fields = self._fields(number)
-        return self._strings[fields[7] : fields[7] + fields[8]]
+        return self._strings[fields[8] : fields[8] + fields[9]]
 
     def _span(self, number: int) -> tuple[int, int] | None:
         fields = self._fields(number)
-        return (fields[13], fields[13] + fields[14]) if fields[0] == _DIRECTORY else None
+        return (fields[14], fields[14] + fields[15]) if fields[0] == _DIRECTORY else None
 
     def _directory(self, path: str) -> tuple[int, int] | None:
         """The numbers of a directory's children."""
@@ -167,9 +168,9 @@ class Index:
         return low if low < span[1] and self._name(low) == wanted else None
 
     def _entry(self, number: int, path: str) -> Entry:
-        kind, mode, uid, gid, size, mtime_ns, device, at, names, targets, _, identity, links, _, _ = self._fields(
-            number
-        )
+        fields = self._fields(number)
+        kind, mode, uid, gid, size, seconds, rest, device, at, names, targets = fields[:11]
+        identity, links = fields[12:14]
         start = at + names
         return Entry(
             path=path,
@@ -178,7 +179,7 @@ class Index:
             uid=uid,
             gid=gid,
             size=size,
-            mtime_ns=mtime_ns,
+            mtime_ns=seconds * SECOND + rest,
             target=os.fsdecode(self._strings[start : start + targets]) if targets else "",
             device=device,
             identity=(1, identity),

@@ -1,6 +1,6 @@
 """One layer's entries on disk: packed, in the order of the archive, names made safe.
 
-    entry = 48 bytes little-endian (see `_FIXED`) + name + target + xattrs
+    entry = 52 bytes little-endian (see `_FIXED`) + name + target + xattrs
     xattrs = count u16, then for each: name length u16, value length u32, name, value
 
 `number` names the file in the layer's `data` directory that holds the content.
@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from slimmer.root.model import FileType
 
-_FIXED = struct.Struct("<BxHIIQqQIHHI")
+_FIXED = struct.Struct("<BxHIIQqIQIHHI")
+SECOND = 1_000_000_000  # nanoseconds; times are kept in two parts, for tar's go far beyond 64 bits of them
 _PAIR = struct.Struct("<HI")
 _COUNT = struct.Struct("<H")
 
@@ -62,13 +63,14 @@ class Record(NamedTuple):
 
 def pack(record: Record) -> bytes:
     kind, mode, uid, gid, size, mtime_ns, device, number, name, target, xattrs = record
-    fixed = _FIXED.pack(kind, mode, uid, gid, size, mtime_ns, device, number, len(name), len(target), len(xattrs))
+    lengths = len(name), len(target), len(xattrs)
+    fixed = _FIXED.pack(kind, mode, uid, gid, size, *divmod(mtime_ns, SECOND), device, number, *lengths)
     return b"".join((fixed, name, target, xattrs))
 
 
 def unpack_at(data: memoryview | bytes, offset: int) -> tuple[Record, int]:
     """The record at an offset, and where the next one begins."""
-    kind, mode, uid, gid, size, mtime_ns, device, number, names, targets, packed = _FIXED.unpack_from(data, offset)
+    kind, mode, uid, gid, size, seconds, rest, device, number, names, targets, packed = _FIXED.unpack_from(data, offset)
     at = offset + _FIXED.size
     middle = at + names
     end = middle + targets
@@ -80,7 +82,7 @@ def unpack_at(data: memoryview | bytes, offset: int) -> tuple[Record, int]:
             uid,
             gid,
             size,
-            mtime_ns,
+            seconds * SECOND + rest,
             device,
             number,
             bytes(data[at:middle]),

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -247,8 +247,8 @@ def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: 
 def _layer(layer: PlannedLayer, store: Store, limits: Limits, budget: Budget, stop: threading.Event, say: Say) -> Held:
     def build(part: Path) -> Facts:
         say(f"unpacking {layer.blob.where}")
-        chunks = unpacked(layer.blob, layer.diff_id, stop)
-        size = unpack_layer(chunks, layer.blob.where, part, limits, budget, store.manner)
+        with closing(unpacked(layer.blob, layer.diff_id, stop)) as chunks:
+            size = unpack_layer(chunks, layer.blob.where, part, limits, budget, store.manner)
         return Facts(bytes=size.bytes, entries=size.entries, whiteouts=size.whiteouts)
 
     if stop.is_set():

@@ -30,7 +30,7 @@ from slimmer.root.tarheader import (
 
 ZERO = bytes(BLOCK)
 _MAX_ID = (1 << 32) - 2  # uid_t; the last value means "unchanged" to chown(2)
-_MAX_NS = (1 << 63) - 1
+_MAX_NS = (1 << 62) * 1_000_000_000  # far beyond what any filesystem holds
 _NO_XATTRS: Mapping[str, bytes] = {}
 
 

@@ -218,7 +218,7 @@ HOSTILE = {
     "PAX owner beyond all": pax(("uid", b"4294967295")) + header() + END,
     "PAX name with NUL": pax(("path", b"a\0b")) + header() + END,
     "global name": pax(("path", b"evil"), typeflag=b"g") + header() + END,
-    "time beyond all": pax(("mtime", b"99999999999999")) + header() + END,
+    "time beyond all": pax(("mtime", b"9" * 18 + b"99")) + header() + END,
     "extended header at the end": pax(("path", b"a")) + END,
     "zero block in the middle": bytes(512) + header() + END,
     "ends in a header": header()[:300],

@@ -7,7 +7,6 @@ containers-auth.json(5) and docker's config.json are one format:
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 import subprocess
@@ -121,7 +120,7 @@ def _entry(node: Node) -> Credentials | None:
     if auth:
         try:
             username, _, password = base64.b64decode(auth, validate=True).decode().rstrip("\0").partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # of base64 and of UTF-8
             raise SlimmerError(f"{node.where}: its 'auth' is not base64 of USER:PASSWORD") from None
     found = Credentials(username, password, node.get("identitytoken").text(""), node.get("registrytoken").text(""))
     # docker leaves an empty entry for a host whose secret is in its helper

@@ -1,4 +1,4 @@
-"""What a command line starts beside its first word: `timeout 5 env X=1 git …`, `find -exec`, `xargs`, `sh -c`, `tar -z`.
+"""What a command line starts beside its first word: `timeout 5 env X=1 git …`, `find -exec`, `sh -c`, `tar -z`.
 
 Knows the shape of the programs that run other programs, as their manuals give it.
 """
@@ -107,7 +107,9 @@ COMPRESSORS = {
 }  # fmt: skip
 SUFFIXES = {"gz": "gzip", "tgz": "gzip", "bz2": "bzip2", "tbz2": "bzip2", "tbz": "bzip2", "xz": "xz", "txz": "xz",
             "zst": "zstd", "tzst": "zstd", "lzma": "lzma", "lz": "lzip", "lzo": "lzop", "Z": "compress"}  # fmt: skip
-AWK_CALLS = re.compile(r'system\s*\(\s*"((?:\\.|[^"\\])*)"|\|&?\s*"((?:\\.|[^"\\])*)"|"((?:\\.|[^"\\])*)"\s*\|&?\s*getline')
+AWK_CALLS = re.compile(
+    r'system\s*\(\s*"((?:\\.|[^"\\])*)"|\|&?\s*"((?:\\.|[^"\\])*)"|"((?:\\.|[^"\\])*)"\s*\|&?\s*getline'
+)
 
 
 def effects(words: Sequence[str], document: str = "", *, inner: bool = False) -> Iterator[Effect]:

@@ -28,8 +28,10 @@ SOURCE = re.compile(r"\.(?:js|cjs|mjs|jsx|ts|mts|cts)$")
 # Debian's directories for packages, and npm's for global ones: searched by Debian's node, or named in NODE_PATH.
 SHARED = ("/usr/share/nodejs", "/usr/lib/nodejs", "/usr/local/lib/node_modules", "/usr/lib/node_modules")
 PACKAGE_PLACE = re.compile(r"(.*/(?:node_modules|nodejs))/((?:@[^/]+/)?[^/@.][^/]*)(?:/|$)")
-TESTS = frozenset({"test", "tests", "__tests__", "example", "examples", "benchmark", "benchmarks", "coverage", ".github",
-                   ".vscode", ".nyc_output", "node_modules"})  # fmt: skip
+TESTS = frozenset(
+    """test tests __tests__ example examples benchmark benchmarks coverage .github .vscode .nyc_output
+    node_modules""".split()  # noqa: SIM905
+)
 NOT_RUN = re.compile(r"\.(?:d\.[cm]?ts|map|tsbuildinfo|markdown)$|/(?:readme|changelog|history|changes)[^/]*$", re.I)
 BUILTIN = re.compile(rb"/usr/(?:share|lib)/[\w/.@-]*?/[\w/.@-]+\.(?:js|json|wasm|snapshot)")
 RUNTIME_FIELDS = ("dependencies", "optionalDependencies", "peerDependencies")
@@ -110,7 +112,7 @@ class NodeRule(Rule):
         lines = [value.split() for name, value in variables if name == "NODE_OPTIONS"]
         lines += [list(view.application.argv), *(list(command) for command in view.recording.commands)]
         for line in lines:
-            for flag, module in zip(line, line[1:] + [""], strict=True):
+            for flag, module in zip(line, [*line[1:], ""], strict=True):
                 if flag in ("-r", "--require", "--import", "--loader", "--experimental-loader"):
                     yield from self._load(Load(module, 0), workdir, "", reason, view)
             yield from self._client(line, workdir, view)
@@ -257,7 +259,9 @@ class NodeRule(Rule):
         yield from self._texts(entry, found, view)
         for command in found.commands:
             if command.shell:
-                yield Need("/bin/sh", Reason("node-command", f"started by {entry.path} line {command.line}", entry.path))
+                yield Need(
+                    "/bin/sh", Reason("node-command", f"started by {entry.path} line {command.line}", entry.path)
+                )
                 text = command.words[0].encode("utf-8", "surrogateescape")
                 yield from self._started.text(text, entry.path, line=command.line)
             else:
@@ -307,7 +311,7 @@ class NodeRule(Rule):
                 slash = load.specifier.endswith("/")
                 directory, prefix = (target, "") if slash else (posixpath.dirname(target), posixpath.basename(target))
                 yield from self._family(directory, prefix, reason, view)
-        elif specifier.startswith("#") or specifier.startswith("node:"):
+        elif specifier.startswith(("#", "node:")):
             return
         elif load.whole:
             name = _package_name(specifier)

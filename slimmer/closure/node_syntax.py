@@ -16,8 +16,12 @@ import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 LARGEST = 2 << 20  # bytes; larger sources are bundles, which load nothing by name
-LOADERS = frozenset({"require", "require.resolve", "import", "import.meta.resolve", "module.require", "jest.requireActual"})
-STARTERS = frozenset({"spawn", "spawnSync", "execFile", "execFileSync", "exec", "execSync", "execa", "execaSync", "fork"})
+LOADERS = frozenset(
+    {"require", "require.resolve", "import", "import.meta.resolve", "module.require", "jest.requireActual"}
+)
+STARTERS = frozenset(
+    {"spawn", "spawnSync", "execFile", "execFileSync", "exec", "execSync", "execa", "execaSync", "fork"}
+)
 SHELL_STARTERS = frozenset({"exec", "execSync"})
 PACKAGE = re.compile(r"(?:@[a-z0-9][\w.-]*/)?[a-z0-9][\w.-]*(?:/[\w./-]+)?$")
 QUERY = """
@@ -115,7 +119,10 @@ class _Reader:
         function, arguments = node.child_by_field_name("function"), node.child_by_field_name("arguments")
         if function is None or arguments is None or not arguments.named_children:
             return
-        name, first = _text(function) if function.end_byte - function.start_byte < 80 else "", arguments.named_children[0]
+        name, first = (
+            _text(function) if function.end_byte - function.start_byte < 80 else "",
+            arguments.named_children[0],
+        )
         last = name.rpartition(".")[2]
         if name in LOADERS or name.startswith(("createRequire(", "module.createRequire(")):
             self.load(first)
@@ -167,7 +174,7 @@ def _beginning(node: Node) -> tuple[str, bool]:
         case "string":
             return "".join(_fragment(child) for child in node.named_children), True
         case "template_string":
-            known = []
+            known: list[str] = []
             for child in node.named_children:
                 if child.type == "template_substitution":
                     if _text(child)[2:-1].strip() in HERE and not known:
@@ -191,13 +198,13 @@ def _beginning(node: Node) -> tuple[str, bool]:
             # path.join(__dirname, "plugins", name)
             arguments = node.child_by_field_name("arguments")
             if arguments is not None and arguments.named_children and _text(arguments.named_children[0]) in HERE:
-                known = ["."]
+                parts = ["."]
                 for part in arguments.named_children[1:]:
                     text, whole = _beginning(part)
-                    known.append(text)
+                    parts.append(text)
                     if not whole:
-                        return "/".join(known), False
-                return "/".join(known), True
+                        return "/".join(parts), False
+                return "/".join(parts), True
     return "", False
 
 

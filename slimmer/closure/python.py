@@ -84,6 +84,10 @@ class Origin(enum.Enum):
     APPLICATION = "application"
 
 
+# What a source's optional imports do not reach.
+UNREACHED = {Origin.LIBRARY: DEVELOPER, Origin.SITE: BUILDERS, Origin.APPLICATION: frozenset[str]()}
+
+
 @dataclass(slots=True)
 class Python:
     """An installation with its search path: `library` first, then `sites`. All as named."""
@@ -159,7 +163,11 @@ class PythonRule(Rule):
                     for point in distribution.entry_points:
                         asker = self._asker(point.group, distribution.name)
                         if asker:
-                            reason = Reason("python-entry-point", f"{point.group} of {distribution.name}, looked up by {asker}", asker)
+                            reason = Reason(
+                                "python-entry-point",
+                                f"{point.group} of {distribution.name}, looked up by {asker}",
+                                asker,
+                            )
                             yield Need(f"{distribution.metadata}/entry_points.txt", reason)
                             yield from self._absolute(point.module, python, python.path, reason, view)
 
@@ -178,7 +186,9 @@ class PythonRule(Rule):
             return
         library = installation.library
         python = Python(
-            installation, Finder(view.root, installation.version), (installation.archive, library, f"{library}/lib-dynload")
+            installation,
+            Finder(view.root, installation.version),
+            (installation.archive, library, f"{library}/lib-dynload"),
         )
         self._pythons[library] = python
         homes = {"/root", *(f"/home/{name}" for name in view.root.children("/home"))}
@@ -218,7 +228,9 @@ class PythonRule(Rule):
             if site in python.sites:
                 continue
             python.sites.append(site)
-            reason = Reason("python", f"on the module path of Python {python.installation.version}", python.installation.library)
+            reason = Reason(
+                "python", f"on the module path of Python {python.installation.version}", python.installation.library
+            )
             yield Need(site, reason)
             for name in view.root.children(view.root.resolve(site).path):
                 if name.endswith(".pth"):
@@ -283,7 +295,9 @@ class PythonRule(Rule):
         if own:
             self._local.extend(self._added(found, entry.path, view))
             for line in found.computed[:1]:
-                view.unsure(Unsure("python-import", entry.path, f"line {line} imports a module whose name is computed", 25))
+                view.unsure(
+                    Unsure("python-import", entry.path, f"line {line} imports a module whose name is computed", 25)
+                )
         if found.groups:
             self._named[entry.path] = found.groups
         if origin is not Origin.LIBRARY:
@@ -294,7 +308,9 @@ class PythonRule(Rule):
     def _added(self, found: Imports, path: str, view: View) -> Iterator[str]:
         here = posixpath.dirname(path)
         for text in found.paths:
-            for place in dict.fromkeys((posixpath.normpath(posixpath.join(here, text)), posixpath.normpath(f"{here}/../{text}"))):
+            for place in dict.fromkeys(
+                (posixpath.normpath(posixpath.join(here, text)), posixpath.normpath(f"{here}/../{text}"))
+            ):
                 entry = view.root.find(place)
                 if entry is not None and entry.type is FileType.DIRECTORY and place not in self._local and place != "/":
                     yield place
@@ -308,7 +324,9 @@ class PythonRule(Rule):
             else:
                 yield from self._started.line(command.words, path, command.line)
         for mention in found.libraries:
-            yield from self._libraries.needs(mention.text, Reason("python-library", f"loaded by {path} line {mention.line}", path))
+            yield from self._libraries.needs(
+                mention.text, Reason("python-library", f"loaded by {path} line {mention.line}", path)
+            )
 
     def _origin(self, path: str, view: View) -> Origin:
         if re.search(r"/(?:site|dist)-packages/", path):
@@ -336,9 +354,8 @@ class PythonRule(Rule):
             if each.when is When.MAIN and origin is not Origin.APPLICATION and path.endswith(".py"):
                 continue
             first = each.module.partition(".")[0]
-            if origin is not Origin.APPLICATION and each.when and first != own and not each.level:
-                if first in (DEVELOPER if origin is Origin.LIBRARY else BUILDERS):
-                    continue
+            if each.when and first != own and not each.level and first in UNREACHED[origin]:
+                continue
             reason = Reason(self.name, f"imported by {path} line {each.line}", path)
             yield from self._import(each, path, python, places, reason, view)
         yield from self._computed(path, found, python, places, view)
@@ -400,9 +417,7 @@ class PythonRule(Rule):
             return scan(head(entry, view, LARGEST)).exported
         return self._sources[entry.path].exported
 
-    def _absolute(
-        self, name: str, python: Python, search: Sequence[str], reason: Reason, view: View
-    ) -> Iterator[Need]:
+    def _absolute(self, name: str, python: Python, search: Sequence[str], reason: Reason, view: View) -> Iterator[Need]:
         if name.endswith("*"):
             for each in python.finder.names(search):
                 if each.startswith(name[:-1]):
@@ -512,7 +527,12 @@ class PythonRule(Rule):
             first = name.partition(".")[0]
             if first in DEVELOPER or (first == name and origin is Origin.LIBRARY and name in COMMON_WORDS):
                 continue
-            if origin is not Origin.LIBRARY and first != own and first == name and python.finder.find(python.library, name) is None:
+            if (
+                origin is not Origin.LIBRARY
+                and first != own
+                and first == name
+                and python.finder.find(python.library, name) is None
+            ):
                 continue
             yield from self._absolute(name, python, search, reason, view)
         if origin is Origin.SITE:
@@ -521,7 +541,9 @@ class PythonRule(Rule):
     def _archive(self, entry: Entry, view: View) -> Iterator[Need]:
         """An archive of modules on the path, or one that is run: it stays whole, and its modules are followed."""
         members = [name for name in archive_members(view.root, entry.path) if name.endswith(".py")]
-        if "__main__.py" not in members and not any(entry.path == f"{site}" for python in self._pythons.values() for site in python.path):
+        if "__main__.py" not in members and not any(
+            entry.path == f"{site}" for python in self._pythons.values() for site in python.path
+        ):
             return
         for member in members:
             place = f"{entry.path}/{member}"
@@ -550,7 +572,9 @@ class PythonRule(Rule):
         for distribution in self._distributions.providing(site, name):
             if distribution.metadata not in self._metadata:
                 self._metadata.add(distribution.metadata)
-                yield Need(distribution.metadata, Reason("python-package", f"describes {distribution.name}", path), tree=True)
+                yield Need(
+                    distribution.metadata, Reason("python-package", f"describes {distribution.name}", path), tree=True
+                )
                 for libs in (f"{site}/{distribution.name}.libs", f"{site}/{name}.libs"):
                     yield Need(libs, Reason("python-package", f"libraries of {distribution.name}", path), tree=True)
 

@@ -90,7 +90,9 @@ ENTRY_POINTS = re.compile(rb"entry_points|iter_entry_points|load_entry_point|Ent
 DOTTED = re.compile(rb"""["']((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?::[\w.]+)?["']""")
 PLAIN = re.compile(rb"""["']([A-Za-z_]\w*)(?::[A-Za-z_]\w*)?["']""")
 TEXT = re.compile(rb"""["']([\w.:-]+)["']""")
-STATEMENT = re.compile(rb"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+\(?([\w, \t]*)|import[ \t]+([\w., \t]+))", re.M)
+STATEMENT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+\(?([\w, \t]*)|import[ \t]+([\w., \t]+))", re.M
+)
 PROGRAM_CALLS = frozenset(
     """run Popen call check_call check_output getoutput getstatusoutput system popen execl execle execlp execlpe execv
     execve execvp execvpe spawnl spawnle spawnlp spawnlpe spawnv spawnve spawnvp spawnvpe posix_spawn posix_spawnp
@@ -206,8 +208,9 @@ class _Reader:
                 case ast.Match():
                     for case in node.cases:
                         self.block(case.body, max(when, When.LATER))
-                case ast.Assign(targets=[ast.Name(id="__all__")], value=value) | ast.AugAssign(
-                    target=ast.Name(id="__all__"), value=value
+                case (
+                    ast.Assign(targets=[ast.Name(id="__all__")], value=value)
+                    | ast.AugAssign(target=ast.Name(id="__all__"), value=value)
                 ):
                     self.exported.extend(_texts(value))
 
@@ -216,7 +219,9 @@ class _Reader:
         match node.test:
             case ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"):
                 self.block(node.orelse, when)
-            case ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]):
+            case ast.Compare(
+                left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]
+            ):
                 self.block(node.body, When.MAIN)
                 self.block(node.orelse, when)
             case _ if _elsewhere(node.test):
@@ -283,7 +288,9 @@ class _Reader:
         match first:
             case ast.Constant(value=str(text)):
                 rest = () if shell or name == "which" else _words(node.args[1:])
-                self.commands.append(CommandLine((text, *rest), node.lineno, shell or (name == "spawn" and " " in text)))
+                self.commands.append(
+                    CommandLine((text, *rest), node.lineno, shell or (name == "spawn" and " " in text))
+                )
             case ast.JoinedStr() | ast.BinOp() | ast.Call() if shell:
                 text, _ = _beginning(first)
                 if " " in text:
@@ -299,7 +306,10 @@ def _elsewhere(test: ast.expr) -> bool:
             return isinstance(value, str) and not value.startswith("linux")
         case ast.Compare(left=ast.Attribute(attr="name"), ops=[ast.Eq()], comparators=[ast.Constant(value="nt")]):
             return True
-        case ast.Call(func=ast.Attribute(attr="startswith", value=ast.Attribute(attr="platform")), args=[ast.Constant(value=value)]):
+        case ast.Call(
+            func=ast.Attribute(attr="startswith", value=ast.Attribute(attr="platform")),
+            args=[ast.Constant(value=value)],
+        ):
             return isinstance(value, str) and not value.startswith("linux")
     return False
 

@@ -14,7 +14,24 @@ from slimmer.root.model import Entry, FileType, Root
 
 # Inside a distribution's package: not used at run time unless something imports it.
 TESTS = frozenset({"tests", "test", "__tests__", "testsuite"})
-SOURCES = (".pyx", ".pxd", ".pxi", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".f", ".f90", ".a", ".o", ".la", ".pyi", ".rs")
+SOURCES = (
+    ".pyx",
+    ".pxd",
+    ".pxi",
+    ".c",
+    ".cc",
+    ".cpp",
+    ".cxx",
+    ".h",
+    ".hpp",
+    ".f",
+    ".f90",
+    ".a",
+    ".o",
+    ".la",
+    ".pyi",
+    ".rs",
+)
 BUILD_ONLY = re.compile(r"^/usr/share/(?:doc|man|info|lintian|bug|doc-base|locale|python3|dh-python|bash-completion)/")
 
 
@@ -127,7 +144,11 @@ def shared_data(path: str, view: View) -> Iterator[str]:
     if owner is None:
         return
     for each in view.packages.files(owner):
-        if each.startswith(("/usr/share/", "/etc/")) and not BUILD_ONLY.match(each) and posixpath.dirname(each) != "/usr/share":
+        if (
+            each.startswith(("/usr/share/", "/etc/"))
+            and not BUILD_ONLY.match(each)
+            and posixpath.dirname(each) != "/usr/share"
+        ):
             entry = view.root.entry(each)
             if entry is not None and entry.type is not FileType.DIRECTORY:
                 yield each

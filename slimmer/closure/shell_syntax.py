@@ -266,7 +266,8 @@ class _Reader:
             return
         self.functions[_text(name)] = node
         for each in descend(node):
-            if each.type == "command" and any(_text(word).strip('"') in ("$@", "$*", "$1") for word in _words(each)[:3]):
+            words = [_text(word).strip('"') for word in _words(each)[:3]] if each.type == "command" else []
+            if not {"$@", "$*", "$1"}.isdisjoint(words):
                 self.wrappers.add(_text(name))
 
     def _path(self, node: Node) -> None:
@@ -292,7 +293,8 @@ def _words(node: Node) -> list[Node]:
 def _document(node: Node) -> str:
     """What a here-document or here-string feeds a command."""
     parent = node.parent
-    around: Iterable[Node] = parent.named_children if parent is not None and parent.type == "redirected_statement" else ()
+    redirected = parent is not None and parent.type == "redirected_statement"
+    around: Iterable[Node] = parent.named_children if parent is not None and redirected else ()
     for each in itertools.chain(around, node.named_children):
         if each.type == "heredoc_redirect":
             bodies = [child for child in each.named_children if child.type == "heredoc_body"]

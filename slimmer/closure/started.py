@@ -15,7 +15,7 @@ BUILTINS = frozenset(
     """. : [ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs disown
     echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local logout mapfile popd
     printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true type typeset
-    ulimit umask unalias unset wait [[ time""".split()
+    ulimit umask unalias unset wait [[ time""".split()  # noqa: SIM905
 )
 DEEPEST = 6  # levels of `sh -c` inside `sh -c`
 LARGEST = 1 << 20  # bytes of a script; what is larger is an archive with a script in front
@@ -81,12 +81,11 @@ class Started:
                     if by_program or not (word in BUILTINS or word in functions):
                         yield from self._start(word, origin, line, search)
                 case Code("sh", text):
-                    yield from self.text(
-                        text.encode("utf-8", "surrogateescape"), origin, line=line, depth=depth + 1
-                    )
+                    yield from self.text(text.encode("utf-8", "surrogateescape"), origin, line=line, depth=depth + 1)
                 case Code(language, text):
                     if language in self._embedded:
-                        yield from self._embedded[language](self._view, text, self._reason("in the code at", origin, line))
+                        reason = self._reason("in the code at", origin, line)
+                        yield from self._embedded[language](self._view, text, reason)
                 case File(language, path):
                     yield from self._file(language, path, origin, line)
                 case Module(name):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slimmer.closure.grow import Closure, grow
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, View
-from slimmer.packages.model import Package
+from slimmer.packages.model import Package, PackageIndex
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import Entry, Root
 from tests.support import plant
@@ -16,6 +16,9 @@ from tracer.recording import Recording
 
 class NoPackages:
     """An index of nothing: every path is the application's own."""
+
+    def system_packages(self) -> Sequence[Package]:
+        return ()
 
     def owner(self, path: str) -> Package | None:
         return None
@@ -54,15 +57,18 @@ def closure(
     application: Application | None = None,
     recording: Recording | None = None,
     level: Level = Level.REACHABLE,
+    packages: PackageIndex | None = None,
 ) -> Closure:
     """The closure of some seeds under some rules."""
     made = [Seed(seeds), *(rule() for rule in rules)]
     return grow(
-        root, recording or Recording(()), NoPackages(), application or Application(), made, highest=level
+        root, recording or Recording(()), packages or NoPackages(), application or Application(), made, highest=level
     )
 
 
-def kept(tmp: Path, tree: Mapping[str, str | bytes | None], *seeds: str, rules: Sequence[type[Rule]], **more: object) -> set[str]:
+def kept(
+    tmp: Path, tree: Mapping[str, str | bytes | None], *seeds: str, rules: Sequence[type[Rule]], **more: object
+) -> set[str]:
     """The files and links that the closure of a planted tree holds."""
     root = DirectoryRoot(str(plant(tmp / "root", tree)))
     found = closure(root, seeds, rules, **more)  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""What interpreters have compiled in, and what an OS package holds: shared by the language rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from slimmer.closure.model import View
+from slimmer.errors import SlimmerError
+from slimmer.packages.model import Package, PackageType
+from slimmer.root.model import Entry, FileType
+
+SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
+NOT_RUN = re.compile(
+    r"^/usr/(?:local/)?share/(?:doc|man|info|lintian|bug|doc-base|locale|bash-completion|zsh|fish|menu|applications|pixmaps"
+    r"|icons|ri)/|^/usr/(?:local/)?include/|/(?:tests?|spec|t|examples?|xt)/|\.(?:pod|h|a|la)$"
+)
+LARGEST = 64 << 20  # bytes of a binary that is searched for paths
+
+
+def compiled_paths(entry: Entry, view: View, word: str) -> list[str]:
+    """Directories of the root that stand as texts in a binary and have `word` in their name, in the binary's order.
+
+    An interpreter's search path is compiled in as plain strings: perl's @INC, ruby's $LOAD_PATH, php's extension_dir.
+    """
+    if entry.size > LARGEST:
+        return []
+    try:
+        with view.root.open(entry.path) as stream:
+            content = stream.read()
+    except SlimmerError:
+        return []
+    texts = re.findall(rb"(?<=[\0:])(/[\w./+-]*" + re.escape(word.encode()) + rb"[\w./+-]*)(?=[\0:])", content)
+    found = []
+    for text in dict.fromkeys(each.decode() for each in texts):
+        there = view.root.find(text)
+        if there is not None and there.type is FileType.DIRECTORY:
+            found.append(text.rstrip("/"))
+    return found
+
+
+def system_owner(path: str, view: View) -> Package | None:
+    """The OS package that holds a path."""
+    for owner in view.packages.owners(path):
+        if owner.type in SYSTEM:
+            return owner
+    return None
+
+
+def package_content(package: Package, view: View) -> Iterator[str]:
+    """A package's files and links, but for documentation, tests and headers."""
+    for path in view.packages.files(package):
+        if not NOT_RUN.search(path):
+            entry = view.root.entry(path)
+            if entry is not None and entry.type is not FileType.DIRECTORY:
+                yield path

@@ -1,0 +1,265 @@
+"""Perl: from kept sources to modules through the @INC that the interpreter has compiled in.
+
+Core modules are followed one by one, with their compiled parts (auto/) and the
+families that are loaded by computed names; a module from an OS package other
+than perl's own brings that package's whole runtime part.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+
+from slimmer.closure.embedded import EMBEDDED
+from slimmer.closure.layouts import compiled_paths, package_content, system_owner
+from slimmer.closure.model import Level, Need, Reason, Rule, View
+from slimmer.closure.perl_syntax import Mention, Perl, scan
+from slimmer.closure.programs import head
+from slimmer.closure.scripts import BUFFER, parse_shebang
+from slimmer.closure.started import Started
+from slimmer.root.model import Entry, FileType
+
+INTERPRETER = re.compile(r"/(?:perl(?:5[\d.]*)?|libperl\.so[.\d]*)$")
+SOURCE = re.compile(r"\.(?:pm|pl|psgi|cgi|al|PL)$")
+CORE = re.compile(r"^(?:perl(?:-base|-modules.*)?|libperl.*)$")
+# Loaded by the interpreter itself when an operator, a layer or an error first needs them (perl.c, op.c, PerlIO.c, gv.c).
+IMPLIED = """strict warnings warnings::register Carp Carp::Heavy Exporter Exporter::Heavy overload overloading Errno
+    File::Glob IO::File IO::Handle IO::Seekable Tie::Hash::NamedCapture PerlIO::scalar PerlIO::encoding Encode utf8
+    feature bytes attributes re DynaLoader XSLoader AutoLoader PerlIO PerlIO::via Config Config_heavy Config_git constant
+    vars Symbol SelectSaver mro integer builtin""".split()  # noqa: SIM905
+# Heads whose members are loaded by names computed at run time.
+FAMILIES = {
+    "Encode": "Encode",
+    "File::Spec": "File::Spec",
+    "PerlIO": "PerlIO",
+    "DBI": "DBD",
+    "LWP::Protocol": "LWP::Protocol",
+    "URI": "URI",
+    "Math::BigInt": "Math::BigInt",
+    "Math::BigFloat": "Math::BigInt",
+    "Digest": "Digest",
+    "IO::Compress::Base": "IO::Compress",
+    "IO::Uncompress::Base": "IO::Uncompress",
+    "Module::Load": "Module::Load",
+    "Locale::Maketext": "Locale::Maketext",
+    "Time::Local": "Time",
+    "IO": "IO",
+    "Text::Template": "Text::Template",
+    "DateTime::Locale": "DateTime::Locale",
+    "DateTime::TimeZone": "DateTime::TimeZone",
+    "Unicode::Collate": "Unicode::Collate",
+    "Unicode::Normalize": "Unicode::Normalize",
+    "Plack": "Plack",
+    "Mojolicious": "Mojolicious",
+    "Term::ReadLine": "Term::ReadLine",
+    "XML::SAX": "XML::SAX",
+    "Net::SSLeay": "Net::SSLeay",
+}
+NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
+COMPILED = re.compile(rb"(?<=\0)([A-Z]\w+(?:::\w+)+)(?=\0)")
+LARGEST = 4 << 20
+
+
+class PerlRule(Rule):
+    """Modules, compiled parts, families, started programs of kept Perl sources."""
+
+    name = "perl"
+    level = Level.REACHABLE
+
+    def __init__(self) -> None:
+        self._path: list[str] = []  # @INC, as named
+        self._canonical: list[str] = []
+        self._sources: dict[str, Perl] = {}
+        self._local: list[str] = []
+        self._packages: set[str] = set()
+        self._families: set[str] = set()
+        self._unicode = ""
+
+    def begin(self, view: View) -> Iterable[Need]:
+        self._started = Started(view, EMBEDDED, "perl-command")
+        variables = [*(view.application.env or {}).items()]
+        variables += [pair for each in view.recording.executions for pair in each.environment]
+        for name, value in variables:
+            if name in ("PERL5LIB", "PERLLIB"):
+                self._local.extend(part for part in value.split(":") if part.startswith("/"))
+        workdirs = [view.application.workdir, *(each.workdir for each in view.recording.executions)]
+        for workdir in dict.fromkeys(workdirs):
+            if workdir != "/":
+                self._local.extend((workdir, f"{workdir}/lib"))
+        for line in (view.application.argv, *view.recording.commands):
+            self._local.extend(word[2:] for word in line if word.startswith("-I/"))
+        self._local = list(dict.fromkeys(self._local))
+        return ()
+
+    def visit(self, entry: Entry, view: View) -> Iterable[Need]:
+        if entry.type is not FileType.FILE:
+            return
+        if INTERPRETER.search(entry.path):
+            yield from self._interpreter(entry, view)
+        elif self._is_source(entry, view):
+            core = self._is_core(entry.path, view)
+            self._sources[entry.path] = scan(head(entry, view, LARGEST), core=core)
+            if self._path:
+                yield from self._follow(entry.path, view)
+
+    def _is_source(self, entry: Entry, view: View) -> bool:
+        if SOURCE.search(entry.path):
+            return not NOT_SOURCE.search(entry.path)
+        if not entry.executable or "." in posixpath.basename(entry.path):
+            return False
+        shebang = parse_shebang(head(entry, view, BUFFER))
+        return shebang is not None and re.fullmatch(r"perl[\d.]*", shebang.program) is not None
+
+    def _interpreter(self, entry: Entry, view: View) -> Iterator[Need]:
+        fresh = [path for path in compiled_paths(entry, view, "perl") if path not in self._path]
+        if not fresh:
+            return
+        first = not self._path
+        self._path.extend(fresh)
+        self._canonical.extend(view.root.resolve(path).path for path in fresh)
+        if first:
+            reason = Reason(self.name, "loaded by perl itself when it is first needed", entry.path)
+            for name in IMPLIED:
+                yield from self._module(name, reason, (), view)
+        for path in list(self._sources):
+            yield from self._follow(path, view)
+
+    # --------------------------------------------------------------- sources
+
+    def _follow(self, path: str, view: View) -> Iterator[Need]:
+        found, local = self._sources[path], self._places(path, self._sources[path], view)
+        core = self._is_core(path, view)
+        for mention in found.modules:
+            yield from self._module(mention.text, self._reason("loaded by", path, mention), local, view)
+        for mention in found.files:
+            yield from self._file(mention, path, local, view)
+        for mention in found.families:
+            yield from self._family(mention.text, self._reason("may be loaded by", path, mention), local, view)
+        for mention in found.quoted:
+            if not core or mention.text.partition("::")[0] == _package(path, self._canonical).partition("::")[0]:
+                yield from self._module(mention.text, self._reason("named by", path, mention), local, view)
+        if found.unicode and not core:
+            yield from self._tables(path)
+        if not core:
+            yield from self._starts(path, found)
+        yield from self._parts(path, view)
+
+    def _reason(self, verb: str, path: str, mention: Mention) -> Reason:
+        return Reason(self.name, f"{verb} {path} line {mention.line}", path)
+
+    def _is_core(self, path: str, view: View) -> bool:
+        owner = system_owner(path, view)
+        if owner is not None:
+            return CORE.match(owner.name) is not None
+        return any(path.startswith(f"{directory}/") for directory in self._canonical)
+
+    def _places(self, path: str, found: Perl, view: View) -> tuple[str, ...]:
+        """Directories that the application's own sources search beside @INC."""
+        if any(path.startswith(f"{directory}/") for directory in self._canonical):
+            return ()
+        here = posixpath.dirname(path)
+        places = [here, f"{here}/lib", f"{posixpath.dirname(here).rstrip('/')}/lib"]
+        for text in found.libraries:
+            places += [text] if text.startswith("/") else []
+            places += [posixpath.normpath(f"{base}/{text}") for base in (here, view.application.workdir)]
+        top = re.match(r"(.*?/(?:lib|blib/lib|local/lib/perl5))/", path)
+        if top:
+            places.append(top[1])
+        found_places = (place for place in dict.fromkeys((*places, *self._local)) if place != "/")
+        return tuple(place for place in found_places if view.root.find(place) is not None)
+
+    def _starts(self, path: str, found: Perl) -> Iterator[Need]:
+        for words, line in found.commands:
+            yield from self._started.line(words, path, line)
+        for mention in found.shells:
+            text = mention.text.encode("utf-8", "surrogateescape")
+            if re.search(r"[$&*(){}\[\]'\";\\|?<>~`\n]", mention.text):  # perl runs what has none of these itself
+                yield Need("/bin/sh", Reason("perl-command", f"started by {path} line {mention.line}", path))
+            yield from self._started.text(text, path, line=mention.line)
+
+    # --------------------------------------------------------------- modules
+
+    def _module(self, name: str, reason: Reason, local: Iterable[str], view: View) -> Iterator[Need]:
+        relative = name.replace("::", "/")
+        for directory in (*local, *self._path):
+            for suffix in (".pm", ".pl") if "::" not in name else (".pm",):
+                place = f"{directory}/{relative}{suffix}"
+                if view.root.find(place) is not None:
+                    yield Need(place, reason)
+        family = FAMILIES.get(name)
+        if family:
+            yield from self._family(family, Reason(self.name, f"{name} loads it by a name it computes"), local, view)
+
+    def _file(self, mention: Mention, path: str, local: Iterable[str], view: View) -> Iterator[Need]:
+        bases = (*local, *self._path, posixpath.dirname(path), view.application.workdir)
+        places = [mention.text] if mention.text.startswith("/") else [f"{base}/{mention.text}" for base in bases]
+        for place in places:
+            found = view.root.find(place)
+            if found is not None and found.type is FileType.FILE:
+                yield Need(place, self._reason("loaded by", path, mention))
+
+    def _family(self, name: str, reason: Reason, local: Iterable[str], view: View) -> Iterator[Need]:
+        """Everything below a name in every directory of @INC, with the compiled parts."""
+        if name in self._families or name in ("main", "CORE", "SUPER"):
+            return
+        self._families.add(name)
+        relative = name.replace("::", "/")
+        for directory in (*local, *self._path):
+            for place in (f"{directory}/{relative}", f"{directory}/auto/{relative}"):
+                found = view.root.find(place)
+                if found is not None and found.type is FileType.DIRECTORY:
+                    for entry in view.root.walk(found.path):
+                        if not entry.path.endswith((".pod", ".h")):
+                            yield Need(entry.path, reason)
+
+    def _parts(self, path: str, view: View) -> Iterator[Need]:
+        """A module's compiled or split parts, and the package that it comes with."""
+        name = _package(path, self._canonical)
+        if not name:
+            return
+        reason = Reason(self.name, f"part of {name}", path)
+        relative = name.replace("::", "/")
+        for directory in self._path:
+            place = view.root.resolve(f"{directory}/auto/{relative}").path
+            for child in view.root.children(place):
+                entry = view.root.entry(f"{place}/{child}")
+                if entry is not None and entry.type is not FileType.DIRECTORY and child != ".packlist":
+                    yield Need(f"{directory}/auto/{relative}/{child}", reason)
+                    if child.endswith(".so"):
+                        yield from self._compiled(entry, view)
+            for kind in ("dist", "module"):  # File::ShareDir
+                share = name.replace("::", "-")
+                yield Need(f"{directory}/auto/share/{kind}/{share}", reason, tree=True)
+        owner = system_owner(path, view)
+        if owner is None:
+            if view.root.find(f"{path.removesuffix('.pm')}") is not None and "site_perl" in path:
+                yield from self._family(name, reason, (), view)
+        elif not CORE.match(owner.name) and owner.name not in self._packages:
+            self._packages.add(owner.name)
+            reason = Reason(self.name, f"part of the package {owner.name}, of which {name} is loaded", path)
+            for each in package_content(owner, view):
+                yield Need(each, reason)
+
+    def _compiled(self, entry: Entry, view: View) -> Iterator[Need]:
+        """What compiled parts load: they hold the names as plain strings."""
+        reason = Reason(self.name, f"named in {entry.path}", entry.path)
+        for name in dict.fromkeys(COMPILED.findall(head(entry, view, LARGEST))):
+            yield from self._module(name.decode(), reason, (), view)
+
+    def _tables(self, path: str) -> Iterator[Need]:
+        if not self._unicode:
+            self._unicode = path
+            reason = Reason(self.name, f"Unicode tables that {path} may ask for", path)
+            for directory in self._path:
+                yield Need(f"{directory}/unicore", reason, tree=True)
+                for name in ("_charnames.pm", "charnames.pm", "utf8_heavy.pl", "Unicode/UCD.pm"):
+                    yield Need(f"{directory}/{name}", reason)
+
+
+def _package(path: str, directories: Iterable[str]) -> str:
+    """The name of the module at a path: of the longest directory of @INC that holds it."""
+    best = max((each for each in directories if path.startswith(f"{each}/")), key=len, default="")
+    if not best or not path.endswith(".pm"):
+        return ""
+    return path[len(best) + 1 : -3].replace("/", "::")

@@ -1,0 +1,161 @@
+"""What a Perl source can load and start: statements found by pattern, POD and data sections left out.
+
+Only perl can parse Perl; as packagers' dependency scanners do, this reads the
+statements that name modules, wherever they stand (blocks, `eval`, conditions).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+POD = re.compile(r"^=[a-zA-Z].*?(?:^=cut\b[^\n]*$|\Z)", re.M | re.S)
+END = re.compile(r"^__(?:END|DATA)__[ \t\r]*$", re.M)
+COMMENT = re.compile(r"^[ \t]*#.*$", re.M)
+NAME = r"[A-Za-z_]\w*(?:(?:::|')[A-Za-z_]\w*)*"
+USE = re.compile(rf"(?<![\w$@%>])(?:use|no|require)\s+({NAME})([^;]*)")
+FILE = re.compile(r"""(?<![\w$@%>-])(?:require|do)\s*\(?\s*(?:"([^"$@]+)"|'([^']+)')""")
+LOAD = re.compile(
+    rf"""(?:load_class|load_module|use_module|require_module|use_ok|require_ok|_require|load)\s*\(?\s*['"]({NAME})['"]"""
+)
+EVAL = re.compile(r"""\beval\s*(?:"|qq?\s*[{(\[])\s*(?:use|require)\s+([A-Za-z_][\w:]*)(?:::)?(\$)?""")
+COMPUTED = re.compile(rf"""["']({NAME}::)["']?\s*[.$]|["']({NAME}::)\$""")
+QUOTED = re.compile(rf"""['"]({NAME}(?:::\w+)+)['"]|\bqw\s*[(\[{{/<]([^)\]}}/>]*)[)\]}}/>]""")
+LIB = re.compile(r"\buse\s+lib\s+([^;]+);|\bunshift\s*\(?\s*@INC\s*,([^;]+);|\bpush\s*\(?\s*@INC\s*,([^;]+);")
+TEXT = re.compile(r"""'([^'\n]*)'|"([^"\n]*)\"""")
+START = re.compile(
+    r"""(?<![\w$@%>:])(?:system|exec|IPC::(?:Open[23]::)?open[23]|open[23]|run|capture|qx)\s*\(?\s*(?:\{[^}]*\}\s*)?\[?\s*(qw\s*[(/\[{]|["'])([^"'\n)\]}]*)["')\]}]?((?:\s*,\s*["'][^"'\n]*["'])*)"""
+)
+PIPE = re.compile(
+    r"""\bopen\b[^;]*?,\s*["'](?:-\||\|-)["']\s*,\s*((?:["'][^"'\n]*["']\s*,?\s*)+)|\bopen\b[^;]*?,\s*["'](?:\|\s*([^"'\n]+)|([^"'\n|]+?)\s*\|)["']"""
+)
+BACKTICK = re.compile(r"`([^`\n]+)`|\bqx\s*[{(/]([^})/\n]+)[})/]")
+UNICODE = re.compile(r"\\[pPN]\{|\bcharnames\b|\bUnicode::UCD\b|\buse\s+utf8\b|\\X|fc\s*\(")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A name and the line where it stands."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Perl:
+    """Everything that one source says about what it needs."""
+
+    modules: tuple[Mention, ...] = ()
+    files: tuple[Mention, ...] = ()  # of `require "x.pl"` and `do "x"`
+    families: tuple[Mention, ...] = ()  # "Driver" for `require "Driver::$name"`
+    quoted: tuple[Mention, ...] = ()  # literals that look like names of modules
+    libraries: tuple[str, ...] = ()  # literal parts of `use lib`
+    commands: tuple[tuple[tuple[str, ...], int], ...] = ()  # words, line
+    shells: tuple[Mention, ...] = ()  # command lines that a shell reads
+    unicode: bool = False
+
+
+def scan(source: bytes, *, core: bool = False) -> Perl:
+    """Read a source. Of a `core` module only what it loads is looked for."""
+    text = source.decode("utf-8", "surrogateescape")
+    if "\n=" in text or text.startswith("="):
+        text = POD.sub(_blank, text)
+    end = END.search(text)
+    text = COMMENT.sub("", text[: end.start()] if end else text)
+    loads = Perl(
+        modules=tuple(_unique(_modules(text))),
+        files=tuple(_unique(_each(FILE, text))) if "require" in text or "do " in text else (),
+        families=tuple(_unique(_families(text))) if "require" in text or "eval" in text or "load" in text else (),
+        quoted=tuple(_unique(_quoted(text))) if "::" in text else (),
+    )
+    if core:
+        return loads
+    return replace(
+        loads,
+        libraries=tuple(dict.fromkeys(part for found in LIB.finditer(text) for part in _texts(found[0]))),
+        commands=tuple(dict.fromkeys(_commands(text))),
+        shells=tuple(_unique(_shells(text))),
+        unicode=UNICODE.search(text) is not None,
+    )
+
+
+def _blank(found: re.Match[str]) -> str:
+    return "\n" * found[0].count("\n")
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _unique(mentions: Iterator[Mention]) -> Iterator[Mention]:
+    seen: set[str] = set()
+    for mention in mentions:
+        if mention.text and mention.text not in seen:
+            seen.add(mention.text)
+            yield mention
+
+
+def _each(pattern: re.Pattern[str], text: str) -> Iterator[Mention]:
+    for found in pattern.finditer(text):
+        yield Mention(next((group for group in found.groups() if group), ""), _line(text, found.start()))
+
+
+def _modules(text: str) -> Iterator[Mention]:
+    for found in USE.finditer(text):
+        name, rest, line = found[1].replace("'", "::"), found[2], _line(text, found.start())
+        yield Mention(name, line)
+        if name in ("parent", "base", "aliased", "if", "superclass", "fields", "autouse", "maybe", "only"):
+            for word in re.findall(NAME, rest):
+                if word not in ("qw", "norequire"):
+                    yield Mention(word, line)
+    for pattern in [LOAD, EVAL] if "eval" in text else [LOAD]:
+        for found in pattern.finditer(text):
+            yield Mention(found[1].rstrip(":"), _line(text, found.start()))
+
+
+def _families(text: str) -> Iterator[Mention]:
+    for mention in _each(COMPUTED, text):
+        yield Mention(mention.text.rstrip(":"), mention.line)
+    for found in EVAL.finditer(text):
+        if found[2]:
+            yield Mention(found[1].rstrip(":"), _line(text, found.start()))
+
+
+def _quoted(text: str) -> Iterator[Mention]:
+    for found in QUOTED.finditer(text):
+        line = _line(text, found.start())
+        for word in [found[1]] if found[1] else (found[2] or "").split():
+            if "::" in word and re.fullmatch(NAME, word):
+                yield Mention(word, line)
+
+
+def _texts(text: str) -> Iterator[str]:
+    for single, double in TEXT.findall(text):
+        yield re.sub(r"\$\{?\w+(?:::\w+)*\}?", "", single or double)
+    for listed in re.findall(r"qw\s*[(\[{/]([^)\]}/]*)", text):
+        yield from listed.split()
+
+
+def _commands(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    for found in START.finditer(text):
+        rest = tuple(single or double for single, double in TEXT.findall(found[3] or ""))
+        words = tuple(found[2].split()) if found[1].startswith("qw") else (found[2], *rest)
+        if len(words) > 1 and words[0]:
+            yield words, _line(text, found.start())
+    for found in PIPE.finditer(text):
+        words = tuple(single or double for single, double in TEXT.findall(found[1] or ""))
+        if len(words) > 1 and words[0]:
+            yield words, _line(text, found.start())
+
+
+def _shells(text: str) -> Iterator[Mention]:
+    for found in START.finditer(text):
+        if not found[1].startswith("qw") and not found[3]:
+            yield Mention(found[2], _line(text, found.start()))
+    for found in PIPE.finditer(text):
+        words = [single or double for single, double in TEXT.findall(found[1] or "")]
+        line = words[0] if len(words) == 1 else (found[2] or found[3] or "")
+        yield Mention(line, _line(text, found.start()))
+    for found in BACKTICK.finditer(text):
+        yield Mention(found[1] or found[2], _line(text, found.start()))

@@ -28,7 +28,7 @@ from slimmer.root.manifest import Plan, PlannedLayer, Platform, parse_platform
 from slimmer.root.model import Root
 from slimmer.root.plant import plant
 from slimmer.root.reference import Reference, Transport, parse_reference
-from slimmer.root.store import Facts, Held, Shelf, Store, default_top
+from slimmer.root.store import DEFAULT_SIZE, Facts, Held, Shelf, Store, default_top
 from slimmer.root.unpack import unpack_layer
 
 Say = Callable[[str], None]
@@ -65,18 +65,20 @@ def open_image(
     say: Say = _quiet,
     insecure: bool = False,
     stdin: BinaryIO | None = None,
+    cache_size: int = DEFAULT_SIZE,
 ) -> ImageRoot:
     """The image, unpacked in the cache and merged; at once when it was there before.
 
     `platform` is as in "linux/arm64"; "" is this machine's, or the only one there is. `say` gets a
     line for each thing that takes time. `insecure` lets a registry be spoken to without TLS.
-    `stdin` is read for "-". Raises SlimmerError; then nothing half-unpacked stays.
+    `stdin` is read for "-". The cache is pruned to `cache_size` bytes when it grew.
+    Raises SlimmerError; then nothing half-unpacked stays.
     """
     parsed = parse_reference(reference)
     if parsed.transport is Transport.DIRECTORY:
         raise UsageProblem(f"{reference} is a directory, not an image", "give it as --root")
     wanted = parse_platform(platform)
-    store = Store(cache or default_top())
+    store = Store(cache or default_top(), cache_size)
     with ExitStack() as stack:
         plan = _plan(parsed, wanted, limits, store, stack, say, insecure, stdin)
         held = _root(plan, store, limits, say)

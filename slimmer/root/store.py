@@ -5,7 +5,6 @@
         roots/HEX/   tree/ index strings facts.json    a stack of layers, by chain id
         building/    what is being made, or was when a process died
         locks/       one lock file for each of the above
-        sizes        the limit last asked for
 
 A place is made in `building` under an exclusive lock and renamed when it is whole, so
 it is there wholly or not at all. Readers hold a shared lock while they use it, and

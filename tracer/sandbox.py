@@ -37,7 +37,7 @@ from tracer.mounts import BIND, LIBC, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, RE
 from tracer.recorder import Channel
 from tracer.userns import Map, Plan
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
@@ -124,6 +124,8 @@ def _unshare(look: Furnishing, handshake: socket.socket) -> None:
     flags = userns.NEWPID | userns.NEWIPC | userns.NEWUTS | (userns.NEWNET if look.private_network else 0)
     if look.ids.map is not Map.NONE:
         userns.unshare(userns.NEWUSER)
+        # A caller that changed its ids itself is not dumpable: its /proc files, the id maps, would be root's.
+        LIBC.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0)
         handshake.send(b"u")
         if handshake.recv(1) != b"m":
             os._exit(1)  # the caller says why

@@ -1,9 +1,11 @@
-"""Program text inside other programs' arguments, by language."""
+"""Program text inside other programs' arguments: `python3 -c`, `perl -e`, `ruby -e`, here-documents.
+
+Languages enter their reader when `languages` is imported: their rules use
+`started`, which uses this table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from slimmer.closure.started import Embedded
 
-EMBEDDED: Mapping[str, Embedded] = {}
+EMBEDDED: dict[str, Embedded] = {}

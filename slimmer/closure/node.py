@@ -320,6 +320,10 @@ class NodeRule(Rule):
             else:
                 yield from self._found(name, here, reason, view)
 
+    def load(self, load: Load, here: str, reason: Reason, view: View) -> Iterator[Need]:
+        """The needs of one load from a directory."""
+        yield from self._load(load, here, "", reason, view)
+
     def _resolved(self, target: str, reason: Reason, view: View) -> Iterator[Need]:
         found = self._file(target, view)
         if found:
@@ -375,3 +379,11 @@ def _content(top: str, root: Root) -> Iterator[Entry]:
             if entry.type is FileType.DIRECTORY and name not in TESTS:
                 pending.append(entry.path)
             yield entry
+
+
+def node_text(view: View, text: str, reason: Reason) -> Iterator[Need]:
+    """What a program text that no file holds loads (`node -e`), looked up from the working directory."""
+    rule = NodeRule()
+    rule.begin(view)
+    for load in scan(text.encode("utf-8", "surrogateescape")).loads:
+        yield from rule.load(load, view.application.workdir, reason, view)

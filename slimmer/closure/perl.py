@@ -15,7 +15,7 @@ from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.layouts import compiled_paths, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
 from slimmer.closure.perl_syntax import Mention, Perl, scan
-from slimmer.closure.programs import head
+from slimmer.closure.programs import Programs, head
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.root.model import Entry, FileType
@@ -23,11 +23,12 @@ from slimmer.root.model import Entry, FileType
 INTERPRETER = re.compile(r"/(?:perl(?:5[\d.]*)?|libperl\.so[.\d]*)$")
 SOURCE = re.compile(r"\.(?:pm|pl|psgi|cgi|al|PL)$")
 CORE = re.compile(r"^(?:perl(?:-base|-modules.*)?|libperl.*)$")
-# Loaded by the interpreter itself when an operator, a layer or an error first needs them (perl.c, op.c, PerlIO.c, gv.c).
-IMPLIED = """strict warnings warnings::register Carp Carp::Heavy Exporter Exporter::Heavy overload overloading Errno
-    File::Glob IO::File IO::Handle IO::Seekable Tie::Hash::NamedCapture PerlIO::scalar PerlIO::encoding Encode utf8
-    feature bytes attributes re DynaLoader XSLoader AutoLoader PerlIO PerlIO::via Config Config_heavy Config_git constant
-    vars Symbol SelectSaver mro integer builtin""".split()  # noqa: SIM905
+# Loaded by the interpreter itself when an operator, a layer or an error first needs them
+# (perl.c, op.c, PerlIO.c, gv.c).
+IMPLIED = """strict warnings warnings::register Carp Carp::Heavy Exporter Exporter::Heavy overload overloading
+    Errno File::Glob IO::File IO::Handle IO::Seekable Tie::Hash::NamedCapture PerlIO::scalar PerlIO::encoding Encode
+    utf8 feature bytes attributes re DynaLoader XSLoader AutoLoader PerlIO PerlIO::via Config Config_heavy Config_git
+    constant vars Symbol SelectSaver mro integer builtin""".split()  # noqa: SIM905
 # Heads whose members are loaded by names computed at run time.
 FAMILIES = {
     "Encode": "Encode",
@@ -102,6 +103,12 @@ class PerlRule(Rule):
             self._sources[entry.path] = scan(head(entry, view, LARGEST), core=core)
             if self._path:
                 yield from self._follow(entry.path, view)
+
+    def text(self, text: str, interpreter: Entry, reason: Reason, view: View) -> Iterator[Need]:
+        """The needs of a text's statements alone; what they load follows when it enters the closure."""
+        yield from self._interpreter(interpreter, view)
+        for mention in scan(text.encode("utf-8", "surrogateescape")).modules:
+            yield from self._module(mention.text, reason, self._local, view)
 
     def _is_source(self, entry: Entry, view: View) -> bool:
         if SOURCE.search(entry.path):
@@ -263,3 +270,13 @@ def _package(path: str, directories: Iterable[str]) -> str:
     if not best or not path.endswith(".pm"):
         return ""
     return path[len(best) + 1 : -3].replace("/", "::")
+
+
+def perl_text(view: View, text: str, reason: Reason) -> Iterator[Need]:
+    """What a program text that no file holds loads (`perl -e`)."""
+    rule = PerlRule()
+    rule.begin(view)
+    for path in Programs(view).find("perl"):
+        entry = view.root.find(path)
+        if entry is not None:
+            yield from rule.text(text, entry, reason, view)

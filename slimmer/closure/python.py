@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
-from slimmer.closure.programs import Libraries, head
+from slimmer.closure.programs import Libraries, Programs, head
 from slimmer.closure.python_bytecode import scan_bytecode
 from slimmer.closure.python_imports import Import, Imports, When, scan
 from slimmer.closure.python_path import (
@@ -209,6 +209,13 @@ class PythonRule(Rule):
         for path in list(self._extensions):
             yield from self._names(path, python, view)
         yield from self._command_lines(python, view)
+
+    def text(self, found: Imports, installation: Installation, reason: Reason, view: View) -> Iterator[Need]:
+        """The needs of a text's imports alone; what they import follows when they enter the closure."""
+        yield from self._install(installation, view)
+        python = self._pythons[installation.library]
+        for each in found.imports:
+            yield from self._import(each, "/", python, [(*self._local, *python.path)], reason, view)
 
     def _interpreter_link(self, path: str, view: View) -> Iterator[Need]:
         if re.search(r"/bin/python[\d.]*$", path):
@@ -598,3 +605,16 @@ def _top(path: str) -> str:
     """The first name of a module's dotted name."""
     found = re.search(r"/(?:site-packages|dist-packages|python\d+\.\d+(?:/lib-dynload)?)/([^/.]+)", path)
     return found[1] if found else ""
+
+
+def python_text(view: View, text: str, reason: Reason) -> Iterator[Need]:
+    """What a program text that no file holds imports (`python3 -c`), by every Python that PATH finds."""
+    rule = PythonRule()
+    rule.begin(view)
+    found = scan(text.encode("utf-8", "surrogateescape"))
+    for name in ("python3", "python"):
+        for path in Programs(view).find(name):
+            entry = view.root.find(path)
+            installation = installation_of(entry, view.root) if entry is not None else None
+            if installation is not None:
+                yield from rule.text(found, installation, reason, view)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.layouts import compiled_paths, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
-from slimmer.closure.programs import head
+from slimmer.closure.programs import Programs, head
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
@@ -128,6 +128,12 @@ class RubyRule(Rule):
             self._sources[path] = head(entry, view, LARGEST).decode("utf-8", "surrogateescape")
             if self._path:
                 yield from self._follow(path, view)
+
+    def text(self, text: str, interpreter: Entry, reason: Reason, view: View) -> Iterator[Need]:
+        """The needs of a text's statements alone; what they require follows when it enters the closure."""
+        yield from self._interpreter(interpreter, view)
+        for found in REQUIRE.finditer(text):
+            yield from self._require(found[2], reason, "", view)
 
     def _is_source(self, entry: Entry, view: View) -> bool:
         if SOURCE.search(entry.path):
@@ -425,3 +431,13 @@ def _text(root: Root, path: str) -> str:
         return root.read(path, LARGEST).decode("utf-8", "surrogateescape")
     except SlimmerError:
         return ""
+
+
+def ruby_text(view: View, text: str, reason: Reason) -> Iterator[Need]:
+    """What a program text that no file holds requires (`ruby -e`)."""
+    rule = RubyRule()
+    rule.begin(view)
+    for path in Programs(view).find("ruby"):
+        entry = view.root.find(path)
+        if entry is not None:
+            yield from rule.text(text, entry, reason, view)

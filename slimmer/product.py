@@ -118,6 +118,7 @@ def write_review(
             user=image.config.user,
         ),
         packages=plan.index.system_packages(),
+        license_of=plan.index.license,
         unsure=plan.unsure,
         levels=plan.levels,
         notes=(*said, *recording.notes, *plan.notes),

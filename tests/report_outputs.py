@@ -81,6 +81,7 @@ def make_output(
             version="0.1.0",
         ),
         packages=packages.system_packages(),
+        license_of=packages.license,
         unsure=unsure,
         levels=levels,
         notes=notes,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from slimmer.closure.model import Unsure
 from slimmer.packages.model import Package
@@ -85,11 +86,15 @@ class ReportBuilder:
         levels: Sequence[LevelSize] = (),
         syscalls: Iterable[str] = (),
         notes: Iterable[str] = (),
+        license_of: Callable[[Package], str] | None = None,
     ) -> Report:
-        """The report. `packages` adds installed ones that hold no file at all: they count as removed."""
+        """The report. `packages` adds installed ones that hold no file at all: they count as removed.
+
+        `license_of` is asked for each package with a kept file.
+        """
         for package in packages:
             self._sum(package)
-        reports = tuple(each.report(package) for package, each in sorted(self._packages.items()))
+        reports = tuple(each.report(package, license_of) for package, each in sorted(self._packages.items()))
         slim = sum(1 for each in reports if each.state is not PackageState.REMOVED)
         said = list(notes)
         if self._risky_left_out:
@@ -192,13 +197,15 @@ class _Sum:
         if not self.copyright and _LEGAL.search(entry.path):
             self.copyright = True
 
-    def report(self, package: Package) -> PackageReport:
+    def report(self, package: Package, license_of: Callable[[Package], str] | None) -> PackageReport:
         if not self.kept_files:
             state = PackageState.REMOVED
         elif self.removed_files:
             state = PackageState.PART
         else:
             state = PackageState.WHOLE
+        if license_of and self.kept_files and not package.license:
+            package = replace(package, license=license_of(package))
         return PackageReport(
             package=package,
             state=state,

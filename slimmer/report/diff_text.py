@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from slimmer.report.diff import Diff, PackageChange, PathChange
-from slimmer.report.table import LINES, code
+from slimmer.report.table import LINES
 from slimmer.report.words import change, entry_words, less, plural, shown, size
 from slimmer.report.write import manifest_row
 
@@ -89,16 +89,11 @@ def markdown(diff: Diff) -> str:
         f"{_count(diff.added)} added, {_count(diff.removed)} removed, {_count(diff.changed)} changed",
         "",
     ]
-    rows += _marked(
-        "Config", [f"{each.field}: {code(_q(each.before))} → {code(_q(each.after))}" for each in diff.config], 6
-    )
-    rows += _marked(
-        "Risks",
-        [f"{line[0]} {code(line[2:])}" for each in diff.risks for line in _risk(each.path, each.gained, each.lost)],
-        10,
-    )
-    rows += _marked("Packages", [f"{line[0]} {code(line[2:])}" for line in map(_package, diff.packages)], 12)
-    rows += _marked("Paths", [f"{line[0]} {code(line[2:])}" for line in _most(diff)], LINES - len(rows) - 5)
+    rows += _fenced("Config", [f"! {each.field}: {_q(each.before)} → {_q(each.after)}" for each in diff.config], 6)
+    risks = [line for each in diff.risks for line in _risk(each.path, each.gained, each.lost)]
+    rows += _fenced("Risks", risks, 10)
+    rows += _fenced("Packages", [_package(each) for each in diff.packages], 12)
+    rows += _fenced("Paths", list(_most(diff)), LINES - len(rows) - 6)
     return "\n".join(rows).rstrip("\n") + "\n"
 
 
@@ -110,13 +105,17 @@ def _most(diff: Diff) -> Iterator[str]:
     return (_path(sign, each) for sign, each in pairs)
 
 
-def _marked(title: str, rows: Sequence[str], most: int) -> list[str]:
+def _fenced(title: str, rows: Sequence[str], most: int) -> list[str]:
+    """A block in the colours of a patch."""
     if not rows:
         return []
-    found = [f"**{title}**", "", *(f"- {row}" for row in rows[:most])]
+    fence = "```"
+    while any(fence in row for row in rows):
+        fence += "`"
+    found = [f"**{title}**", "", f"{fence}diff", *("!" + row[1:] if row[0] == "~" else row for row in rows[:most])]
     if len(rows) > most:
-        found.append(f"- and {len(rows) - most:,} more")
-    return [*found, ""]
+        found.append(f"# and {len(rows) - most:,} more")
+    return [*found, fence, ""]
 
 
 def value(diff: Diff) -> dict[str, Any]:

@@ -50,7 +50,11 @@ class ApplicationRule(Rule):
                     )
                 )
             for entry in entries:
-                yield Need(entry.path, reason)
+                yield Need(entry.path, reason, follow=False)
+                if entry.type is FileType.SYMLINK:
+                    yield Need(
+                        entry.path, Reason(self.name, f"a link of the application leads here: {entry.path}", top)
+                    )
 
 
 def dropped(

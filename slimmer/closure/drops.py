@@ -38,7 +38,7 @@ class Drops:
         ]
         self._application = [entry for entry in entries if entry.drop.of == "application"]
         self._packages = [entry for entry in entries if entry.drop.of == "packages"]
-        self._any_package = globs.matcher(path for entry in self._packages for path in entry.drop.paths)
+        self._any_package = globs.whole(path for entry in self._packages for path in entry.drop.paths)
 
     def of_package(self, path: str) -> bool:
         """Whether a package that stays whole stays without this path."""

@@ -104,6 +104,12 @@ def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{translate(each)})" for each in patterns) or r"(?!)", re.DOTALL)
 
 
+def whole(patterns: Iterable[str]) -> re.Pattern[str]:
+    """The same for lists of what stays away: `X/**` takes X itself too, so that no empty directory is left."""
+    known = tuple(patterns)
+    return matcher((*known, *(each[: -len("/**")] for each in known if each.endswith("/**") and each != "/**")))
+
+
 def names(patterns: Iterable[str]) -> re.Pattern[str]:
     """The same for globs over one name: a base name, a package's name."""
     return re.compile(

@@ -152,7 +152,7 @@ class ProfileRule(Rule):
 
     def _keep(self, task: _Task, view: View) -> list[Need]:
         keep, reason = task.keep, task.reason()
-        excluded = globs.matcher(keep.excluding)
+        excluded = globs.whole(keep.excluding)
         entries: dict[str, Entry] = {}
         spelled: dict[str, Need] = {}
         for path, entry in (*self._named_paths(keep, view), *self._packaged_paths(keep, view)):
@@ -220,7 +220,7 @@ class ProfileRule(Rule):
     def _sibling_needs(self, task: _Task, view: View) -> Iterator[Need]:
         """The other matches in the directories of the matched, held by the same package (or, like it, by none)."""
         matches = globs.matcher(task.keep.siblings)
-        excluded = globs.matcher(task.keep.excluding)
+        excluded = globs.whole(task.keep.excluding)
         fresh = sorted(task.matched - task.served, key=sort_key)
         task.served.update(fresh)
         seen: set[tuple[str, Package | None]] = set()
@@ -253,7 +253,7 @@ def _link_needs(task: _Task, view: View) -> Iterator[Need]:
             if found.entry is None:
                 continue
             if (found.links and found.path in targets) or found.entry.identity in identities:
-                yield Need(path, task.reason())
+                yield Need(path, task.reason(), follow=False)
 
 
 class _Watch:

@@ -79,6 +79,10 @@ class Manifest:
     digest: str
 
 
+class _BrokenBody(Transient):
+    """An answer that ended too early."""
+
+
 class Registry:
     """A client for the repository of one reference. Use in `with`; methods raise SlimmerError."""
 
@@ -116,10 +120,17 @@ class Registry:
 
     def manifest(self, name: str, accept: Iterable[str] = MANIFEST_TYPES) -> Manifest:
         """A manifest by tag or digest. Raises SlimmerError when there is none or it is not what its digest says."""
-        with self._ask("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
-            self._expect(response, 200, what=f"the manifest {name}")
-            data = self._body(response, f"the manifest {name}")
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        for attempt in range(1, self._options.retry.attempts + 1):
+            try:
+                with self._ask("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
+                    self._expect(response, 200, what=f"the manifest {name}")
+                    data = self._body(response, f"the manifest {name}")
+                    break
+            except _BrokenBody:
+                if attempt == self._options.retry.attempts:
+                    raise
+                self._options.sleep(self._options.retry.pause(attempt))
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         digest = document.digest(data)
         wanted = name if DIGEST.fullmatch(name) else response.headers.get("Docker-Content-Digest", digest)
         if digest != wanted:
@@ -324,8 +335,8 @@ class Registry:
             status = response.status_code
             if status == 401 and own and not challenged:
                 challenged = True
-                response.close()
                 if self._authorization.challenge(response.headers.get_list("WWW-Authenticate"), scopes, url):
+                    response.close()
                     continue
             elif status in (301, 302, 303, 307, 308) and method in ("GET", "HEAD"):
                 redirects += 1
@@ -371,10 +382,13 @@ class Registry:
 
     def _body(self, response: httpx.Response, what: str) -> bytes:
         data = bytearray()
-        for part in response.iter_bytes():
-            data += part
-            if len(data) > LARGEST_MANIFEST:
-                raise SlimmerError(f"{self.reference}: {what} is larger than {LARGEST_MANIFEST} bytes")
+        try:
+            for part in response.iter_bytes():
+                data += part
+                if len(data) > LARGEST_MANIFEST:
+                    raise SlimmerError(f"{self.reference}: {what} is larger than {LARGEST_MANIFEST} bytes")
+        except httpx.TransportError as error:
+            raise _BrokenBody(f"{self.reference}: the answer broke off: {type(error).__name__}") from None
         return bytes(data)
 
     def _expect(self, response: httpx.Response, *statuses: int, what: str) -> None:
@@ -397,7 +411,7 @@ class Registry:
         try:
             node = document.load(self._body(response, "the error"), "the error").get("errors").items()
             text = "; ".join(f"{each.get('code').text('')}: {each.get('message').text('')}" for each in node)
-        except (SlimmerError, httpx.HTTPError):
+        except SlimmerError:
             return ""
         text = "".join(character for character in self._authorization.scrub(text) if character.isprintable())
         return f" ({text[:300]})" if text else ""

@@ -221,6 +221,20 @@ def test_a_broken_download_goes_on_where_it_broke(ranges: bool) -> None:
     assert asked == ([None, "bytes=7000-", "bytes=14000-"] if ranges else [None, "bytes=7000-", "bytes=7000-"])
 
 
+def test_a_manifest_that_breaks_off_is_asked_for_again() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return (
+            httpx.Response(200, stream=Breaks(MANIFEST[:5]))
+            if len(server.seen) < 3
+            else httpx.Response(200, content=MANIFEST)
+        )
+
+    server = Server(answer)
+    with server.client() as registry:
+        assert registry.manifest("1").data == MANIFEST
+    assert len(server.slept) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [(DATA[:-1] + b"?", "is damaged"), (DATA[:-1], "is damaged"), (DATA + b"x", "is longer than")],

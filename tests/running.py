@@ -20,8 +20,10 @@ from tracer.session import Command, Identity, Session
 T = TypeVar("T")
 NOBODY = 65534
 ENV = {"PATH": "/usr/bin:/bin"}
-PROGRAMS = """sh bash cat ls id pwd env true false sleep touch rm mv mkdir mknod mkfifo chmod chown ln stat kill
-    setsid mount umount df tail head wc printf date readlink perl ps seq cp dd hostname unshare""".split()
+_PROGRAMS = """
+    sh bash cat ls id pwd env true false sleep touch rm mv mkdir mknod mkfifo chmod chown ln stat kill
+    setsid mount umount df tail head wc printf date readlink perl ps seq cp dd hostname unshare
+"""
 
 
 @contextlib.contextmanager
@@ -45,7 +47,7 @@ def small_root(place: Path) -> Path:
     (place / "bin").symlink_to("usr/bin")
     for name in ("lib", "lib64", "sbin"):
         (place / name).symlink_to(f"usr/{name}")
-    wanted = {Path(f"/usr/bin/{name}") for name in PROGRAMS if (source / "usr/bin" / name).exists()}
+    wanted = {Path(f"/usr/bin/{name}") for name in _PROGRAMS.split() if (source / "usr/bin" / name).exists()}
     loads = subprocess.run(
         ["chroot", source, "/bin/sh", "-c", 'for each; do ldd "$each"; done', "sh", *map(str, wanted)],
         capture_output=True,
@@ -54,9 +56,7 @@ def small_root(place: Path) -> Path:
     for word in loads.stdout.split():
         if word.startswith("/lib"):
             wanted.add(Path("/usr" + word))
-    for each in wanted | set(
-        Path("/").joinpath(p.relative_to(source)) for p in (source / "usr/lib").rglob("perl-base")
-    ):
+    for each in wanted | {Path("/").joinpath(p.relative_to(source)) for p in (source / "usr/lib").rglob("perl-base")}:
         target = place / each.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         origin = source / each.relative_to("/")

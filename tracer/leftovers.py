@@ -24,7 +24,7 @@ from tracer import userns
 from tracer.errors import TracerError
 
 PREFIX = "slimmer-session-"
-_YOUNG = 60.0  # seconds in which a directory may be without its lock: its maker is about to make it
+_YOUNG = 5.0  # seconds in which a directory may be without its lock: its maker is about to make it
 
 
 def create() -> tuple[str, int]:

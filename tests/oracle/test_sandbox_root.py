@@ -57,8 +57,9 @@ def test_the_root_directory_is_the_same_before_and_after_times_included(
         with start(root, record=True) as session:
             shell(
                 session,
-                "cd /; cat etc/passwd >/dev/null; ls -lR / >/dev/null; readlink bin; echo x >/new; rm etc/group;"
-                "mv var/lib/app var/lib/gone; mkdir -p /etc/made; chmod 700 home; echo after >/usr/bin/true; mkdir /opt",
+                "cd /; cat etc/passwd >/dev/null; ls -lR / >/dev/null; readlink bin; echo x >/new; rm etc/group; "
+                "mv var/lib/app var/lib/gone; mkdir -p /etc/made; chmod 700 home; echo after >/usr/bin/true; "
+                "mkdir /opt",
             )
             session.stop(15, 1)
             outcome = session.finish()
@@ -77,9 +78,10 @@ def test_it_has_what_a_container_runtime_provides_and_no_more(anyone: Callable[.
         with start(root) as session:
             return shell(
                 session,
-                "ls -A / | tr '\\n' ' ' 2>/dev/null || printf '%s ' /*; echo; ls /dev; hostname; cat /etc/hosts /etc/hostname;"
-                "stat -c %a:%F /tmp /dev/shm /dev/null; echo hello >/dev/null && echo null works; ls /proc/1/status;"
-                "readlink /dev/fd; : >>/dev/stderr && echo through stderr; echo x >/proc/sys/kernel/domainname; ls -A /tmp; pwd; umask",
+                "printf '%s ' /*; echo; ls /dev; hostname; cat /etc/hosts /etc/hostname; "
+                "stat -c %a:%F /tmp /dev/shm /dev/null; echo hello >/dev/null && echo null works; ls /proc/1/status; "
+                "readlink /dev/fd; : >>/dev/stderr && echo through stderr; echo x >/proc/sys/kernel/domainname; "
+                "ls -A /tmp; pwd; umask",
             )
 
     seen = str(anyone(work))
@@ -87,7 +89,8 @@ def test_it_has_what_a_container_runtime_provides_and_no_more(anyone: Callable[.
         assert line in seen
     assert "through stderr" in seen
     assert "Read-only file system" in seen or "ermission denied" in seen
-    assert not os.path.exists(root / "dev") and not os.path.exists(root / "sys")
+    assert not os.path.exists(root / "dev")
+    assert not os.path.exists(root / "sys")
 
 
 def test_a_private_network_has_loopback_any_port_and_nothing_else(anyone: Callable[..., object], root: Path) -> None:
@@ -137,8 +140,8 @@ def test_the_hosts_network_can_be_shared(anyone: Callable[..., object], root: Pa
                     session,
                     "perl",
                     "-e",
-                    f"use Socket; socket(S, PF_INET, SOCK_STREAM, 0); connect(S, sockaddr_in({port}, inet_aton('127.0.0.1')))"
-                    " or die $!; print <S>;",
+                    "use Socket; socket(S, PF_INET, SOCK_STREAM, 0);"
+                    f"connect(S, sockaddr_in({port}, inet_aton('127.0.0.1'))) or die $!; print <S>;",
                 )[1]
 
         assert anyone(work) == "from the host"
@@ -163,7 +166,10 @@ def test_one_mapped_id_shows_the_identity_that_the_run_asks_for_and_pretends_oth
                 said.append(run(session, "id", "-u", identity=Identity(33, 33))[1])
             with start(root, record=True) as session:
                 said.append(run(session, "id", "-u")[1])
-                script = "$) = '33 33'; $( = 33; $< = 33; $> = 33; print $! ? \"failed $!\" : 'ok', qq(\\n); chown(33, 33, '/tmp') or print qq(chown $!);"
+                script = (
+                    "$) = '33 33'; $( = 33; $< = 33; $> = 33; print $! ? qq(failed $!) : 'ok', qq(\\n);"
+                    "chown(33, 33, '/tmp') or print qq(chown $!);"
+                )
                 said.append(run(session, "perl", "-e", script)[1])
                 said.append(
                     shell(session, "chown www:www /var/lib/app/data && echo chowned; mknod /tmp/pipe p && ls /tmp")
@@ -192,7 +198,8 @@ def test_host_files_can_be_mounted_read_only_and_writable(
                 return shell(session, "cat /run/secrets/token; echo no >/run/secrets/token; echo yes >/data/out")
 
         said = str(anyone(work))
-        assert said.startswith("token\n") and "Read-only" in said
+        assert said.startswith("token\n")
+        assert "Read-only" in said
         assert (place / "data/out").read_text() == "yes\n"
         assert (place / "secret").read_text() == "token\n"
 
@@ -218,7 +225,8 @@ def test_a_root_of_one_static_program_is_enough(tmp_path: Path) -> None:
         status, said = run(session, "/only", "--help")
         session.stop(15, 1)
         outcome = session.finish()
-    assert said and status is not None
+    assert said
+    assert status is not None
     assert outcome.writes == ()
     assert photograph(slim) == before
 

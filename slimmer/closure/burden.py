@@ -1,7 +1,12 @@
-"""What a plugin or helper would bring with it: the libraries of its own closure that nothing else has kept."""
+"""What a plugin would bring with it: the libraries of its own closure that nothing else has kept.
+
+Only shared objects are weighed. A helper program is what its owner starts by name,
+and does without it as little as without itself; a plugin is one of many.
+"""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Container
 
 from slimmer.closure.model import Unsure
@@ -19,8 +24,8 @@ class Burden:
         self._loader = Loader(root)
 
     def of(self, entry: Entry, kept: Container[str]) -> int:
-        """Bytes of the libraries that this ELF file would load and that are not in `kept`; 0 for other files."""
-        if entry.type is not FileType.FILE or not (".so" in entry.path or entry.executable):
+        """Bytes of the libraries that this shared object would load and that are not in `kept`; 0 for other files."""
+        if entry.type is not FileType.FILE or ".so" not in posixpath.basename(entry.path):
             return 0
         try:
             resolved = self._loader.closure(entry.path)

@@ -96,7 +96,7 @@ class Programs:
     parts: tuple[str, ...] = ()  # package names that are no run-time part of a family: "*-dev", "*-doc"
     limit: int = 0  # bytes of one package above which only used files stay
     family_limit: int = 0  # bytes of a program's whole family; smaller relatives come first
-    brings: int = 0  # bytes of further libraries that one unused plugin or helper may bring
+    brings: int = 0  # bytes of further libraries that one unused plugin may bring
     config_limit: int = 0  # bytes of /etc that a package with a used program or library brings
     mention_limit: int = 0  # bytes of a packaged directory that a configuration file names
 

@@ -168,7 +168,7 @@ class Processes:
         process.relative = process.program.scope(process.root, base)
 
     def directory(self, process: Process, fd: int) -> dict[bytes, int]:
-        """The scope of what is named from a directory descriptor; what that stands for changes unseen, so it is asked."""
+        """The scope of what is named from a directory descriptor; that changes unseen, so it is asked each time."""
         base = self.link(process, b"fd/%d" % fd)
         if base is None or not base.startswith(b"/"):
             return self._nowhere

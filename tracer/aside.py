@@ -262,7 +262,8 @@ def _packed(saved: Saved) -> list[object]:
 def load(directory: Path) -> Mapping[str, Saved | None]:
     """By path, what each changed path was before the run; None: nothing. Paths that are the same again are left out.
 
-    What lay in a directory that was renamed or removed is there too, path by path.
+    What lay in a directory that was renamed or removed is there too, path by path, and
+    everything in a directory that is new, or that stands in another's place, is None.
     """
     entries = list(_read(directory))
     before: dict[str, Saved | None] = {}
@@ -276,7 +277,20 @@ def load(directory: Path) -> Mapping[str, Saved | None]:
             if now is not None and now != each.path and _identity(each.path) != each.identity:
                 known = {entry.path: entry for entry in entries}
                 before.update(_moved(each.path, now, known))
+    for each in entries:
+        if each.saved is None or _identity(each.path) != each.identity:
+            for path in _below(each.path):
+                before.setdefault(path, None)
     return before
+
+
+def _below(directory: str) -> Iterator[str]:
+    """All paths that are in a directory now."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for each in entries:
+            yield each.path
+            if each.is_dir(follow_symlinks=False):
+                yield from _below(each.path)
 
 
 def _same(entry: _Entry) -> bool:

@@ -445,7 +445,13 @@ class Session:
                     raise TracerError("the sandbox ended before its commands did", "was it killed?") from None
         recording = None
         if self._service:
-            recording = replace(self._service.finish(), commands=tuple(sorted(set(self._commands))))
+            recording = self._service.finish()
+            problems = aside.problems(Path(self._place, "saved")) if self._options.in_place else ()
+            recording = replace(
+                recording,
+                commands=tuple(sorted(set(self._commands))),
+                notes=tuple(sorted({*recording.notes, *problems})),
+            )
         saved = aside.load(Path(self._place, "saved")) if self._options.in_place and self._service else {}
         return Outcome(recording, saved, writes)
 

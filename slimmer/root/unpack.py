@@ -111,7 +111,7 @@ def record_of(entry: TarEntry, reader: TarReader, limits: Limits, number: int) -
         raise reader.fail(f"{entry.name!r} has an extended attribute with an impossible name", entry.offset)
     return Record(
         kind=kind,
-        mode=entry.mode,
+        mode=0o777 if kind is Kind.SYMLINK else entry.mode,  # as lstat has it; headers say anything
         uid=entry.uid,
         gid=entry.gid,
         size=entry.size,

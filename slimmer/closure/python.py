@@ -229,6 +229,13 @@ class PythonRule(Rule):
         self._environments.append(home)
         for python in list(self._pythons.values()):
             yield from self._add_sites(python, environment_directories(home, python.installation, view.root), view)
+            yield from self._again(python, view)
+
+    def _again(self, python: Python, view: View) -> Iterator[Need]:
+        """Follow every source once more: the search path has grown since."""
+        python.done.clear()
+        for path in list(self._sources):
+            yield from self._follow(path, python, view)
 
     def _add_sites(self, python: Python, sites: Sequence[str], view: View) -> Iterator[Need]:
         for site in sites:
@@ -300,7 +307,11 @@ class PythonRule(Rule):
             found = scan(source, words=own, commands=origin is not Origin.LIBRARY)
         self._sources[entry.path] = found
         if own:
-            self._local.extend(self._added(found, entry.path, view))
+            added = list(self._added(found, entry.path, view))
+            self._local.extend(added)
+            if added:
+                for python in list(self._pythons.values()):
+                    yield from self._again(python, view)
             for line in found.computed[:1]:
                 view.unsure(
                     Unsure("python-import", entry.path, f"line {line} imports a module whose name is computed", 25)
@@ -477,6 +488,7 @@ class PythonRule(Rule):
                 locations = []
                 for search in places:
                     chain = python.finder.chain(search, package)
+                    yield from self._needs(chain, reason, search, python, view)
                     if len(chain) == package.count(".") + 1:
                         locations.extend(chain[-1].locations)
             else:

@@ -19,8 +19,11 @@ from dataclasses import dataclass, field
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
+from slimmer.closure.commands import WRAPPERS
+
 Word = tuple[str, ...]  # the values that a word may have; empty when unknown
 MOST_VALUES = 16  # of one word; beyond it the word counts as unknown
+MOST_WORDS = 400  # of a part that the grammar cannot place
 UNKNOWN: Word = ()
 LITERALS = frozenset({"word", "number", "string", "raw_string", "ansi_c_string", "translated_string", "concatenation"})
 EXPANSIONS = frozenset({"simple_expansion", "expansion", "command_substitution"})
@@ -250,8 +253,9 @@ class _Reader:
                     self._function(node)
                 case "ERROR":
                     self.unread.append(_line(node))
-                    words = [child for child in descend(node) if child.type == "word"]
-                    self.commands.extend(Command((self.value(word),), _line(word)) for word in words)
+                    # What the grammar cannot place may be a command all the same.
+                    words = re.findall(r"[A-Za-z_./][\w./+-]*", _text(node))[:MOST_WORDS]
+                    self.commands.extend(Command(((word,),), _line(node)) for word in words)
                 case "string" | "word" | "concatenation" | "raw_string":
                     self._path(node)
 
@@ -259,6 +263,8 @@ class _Reader:
         words = tuple(self.value(word) for word in _words(node))
         if words:
             self.commands.append(Command(words, _line(node), _document(node)))
+        if any(child.type == "ERROR" for child in node.children):  # several commands taken for one
+            self.commands.extend(Command((word,), _line(node)) for word in words[1:])
 
     def _function(self, node: Node) -> None:
         name = node.child_by_field_name("name")
@@ -266,7 +272,8 @@ class _Reader:
             return
         self.functions[_text(name)] = node
         for each in descend(node):
-            words = [_text(word).strip('"') for word in _words(each)[:3]] if each.type == "command" else []
+            words = [_text(word).strip('"') for word in _words(each)] if each.type == "command" else []
+            words = words[1:] if words[:1] and words[0] in WRAPPERS else words[:1]
             if not {"$@", "$*", "$1"}.isdisjoint(words):
                 self.wrappers.add(_text(name))
 

@@ -62,10 +62,12 @@ class ImageRoot(Root):
         found = self._index.entry(path)
         if found is None or found.type is not FileType.FILE:
             raise SlimmerError(f"{self.name}: no regular file at {path}")
+        hint = "was it changed by hand? slim cache prune --all makes a new start"
         try:
-            return open(os.open(self.location(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+            descriptor = os.open(self.location(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise SlimmerError(
-                f"cannot read {self.location(path)} in the cache: {error.strerror}",
-                "was it changed or removed by hand? slim cache prune --all makes a new start",
-            ) from error
+            raise SlimmerError(f"cannot read {self.location(path)} in the cache: {error.strerror}", hint) from error
+        if os.fstat(descriptor).st_size != found.size:
+            os.close(descriptor)
+            raise SlimmerError(f"{self.location(path)} in the cache is not what was unpacked there", hint)
+        return open(descriptor, "rb")

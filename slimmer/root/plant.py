@@ -15,7 +15,7 @@ from pathlib import Path
 
 from slimmer.root.layers import IMPLIED, Tree
 from slimmer.root.records import Kind, Record
-from slimmer.root.unpack import Manner, set_time
+from slimmer.root.unpack import Manner, give, set_time
 
 _NO_LINKS = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP}  # then a copy does it
 
@@ -70,7 +70,7 @@ class _Planter:
                 os.mkfifo(path, 0o600, dir_fd=self._home)
                 self._mode(path, record.mode, Kind.FIFO)
             if self._manner.owned:
-                os.chown(path, record.uid, record.gid, dir_fd=self._home, follow_symlinks=False)
+                give(path, record.uid, record.gid, dir_fd=self._home)
             set_time(os.fsdecode(path), record.mtime_ns, dir_fd=self._home)
             if place in self._tree.linked:
                 self._first[place] = path
@@ -93,7 +93,7 @@ class _Planter:
             shutil.copyfileobj(reading, writing, 1 << 20)
             writing.flush()
             if self._manner.owned:
-                os.fchown(writing.fileno(), record.uid, record.gid)
+                give(writing.fileno(), record.uid, record.gid)
             os.fchmod(writing.fileno(), self._manner.mode(record.mode, Kind.FILE))
             set_time(writing.fileno(), record.mtime_ns)
 
@@ -107,6 +107,6 @@ class _Planter:
             record = self._tree.record(place)
             mode, uid, gid, mtime_ns = record.mode, record.uid, record.gid, record.mtime_ns
         if self._manner.owned:
-            os.chown(path, uid, gid, dir_fd=self._home, follow_symlinks=False)
+            give(path, uid, gid, dir_fd=self._home)
         self._mode(path, mode, Kind.DIRECTORY)
         set_time(os.fsdecode(path), mtime_ns, dir_fd=self._home)

@@ -160,6 +160,8 @@ def _root(plan: Plan, store: Store, limits: Limits, say: Say) -> Held:
             layers = _layers(plan.layers, store, limits, say)
             for held in layers:
                 stack.enter_context(held)
+            if sum(held.facts.entries for held in layers) > limits.entries:  # layers may be named many times
+                raise too_much("the image", f"has more than {limits.entries:,} entries", "entries")
             say(f"merging {len(layers)} layers")
             return _merge(plan.layers, layers, part, store, limits)
 

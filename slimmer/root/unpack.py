@@ -9,6 +9,7 @@ kept in `entries`; the tree is made later, from a tree in memory (`layers`,
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _write(entry: TarEntry, reader: TarReader, home: int, name: str, manner: Man
 def dress(descriptor: int, entry: TarEntry, manner: Manner) -> None:
     """Owner, mode, attributes and time of an open content file, as far as this user may."""
     if manner.owned:
-        os.fchown(descriptor, entry.uid, entry.gid)
+        give(descriptor, entry.uid, entry.gid)
     os.fchmod(descriptor, manner.mode(entry.mode, Kind.FILE))
     for name, value in entry.xattrs.items():
         # Kept in the index whatever happens here; what the disk cannot carry only makes the run less faithful.
@@ -212,6 +213,18 @@ def dress(descriptor: int, entry: TarEntry, manner: Manner) -> None:
             with contextlib.suppress(OSError):
                 os.setxattr(descriptor, name, value)
     set_time(descriptor, entry.mtime_ns)
+
+
+def give(place: int | bytes, uid: int, gid: int, *, dir_fd: int | None = None) -> None:
+    """The owner of a file, directory or link. One that this user namespace does not know stays in the index only."""
+    try:
+        if isinstance(place, int):
+            os.fchown(place, uid, gid)
+        else:
+            os.chown(place, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def set_time(place: int | str, mtime_ns: int, *, dir_fd: int | None = None) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,6 +118,58 @@ def test_many_at_once_build_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(use, range(8))) == ["whole"] * 8
     assert len(built) == 1
+
+
+def _open(reference: str, cache: Path) -> None:
+    root = open_image(reference, cache=cache)
+    os._exit(0 if root.read("/top")[:5] == b"three" and len(list(root.walk())) == 303 else 1)
+
+
+def test_processes_that_want_the_same_image_at_once_all_get_it_whole(tmp_path: Path) -> None:
+    many = tar(*(Item(f"f{place}", content=b"x" * place) for place in range(300)), Item("top", content=b"three"))
+    reference = layout(tmp_path / "image", BASE, many)
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=_open, args=(reference, tmp_path / "cache")) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 6
+
+
+def _interrupted(reference: str, cache: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def say(text: str) -> None:
+        if text.startswith("unpacking"):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    try:
+        open_image(reference, cache=cache, say=say)
+    except KeyboardInterrupt:
+        os._exit(130)
+    os._exit(0)
+
+
+def test_an_interrupt_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
+    bomb = tar(Item("big", content=bytes(200_000_000)))
+    reference = layout(tmp_path / "image", bomb, compress=True)
+    process = multiprocessing.get_context("fork").Process(target=_interrupted, args=(reference, tmp_path / "cache"))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 130
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.parent.name in ("layers", "building")] == []
+
+
+def test_content_that_was_changed_in_the_cache_is_noticed(tmp_path: Path) -> None:
+    root = open_image(image(tmp_path, "one"), cache=tmp_path / "cache")
+    with open(root.location("/top"), "a") as out:
+        out.write("more")
+    with pytest.raises(SlimmerError, match="not what was unpacked"):
+        root.open("/top")
+    os.unlink(root.location("/base"))
+    with pytest.raises(SlimmerError, match="cannot read"):
+        root.open("/base")
 
 
 def test_after_a_crash_of_the_machine_only_what_was_synced_is_trusted(

@@ -157,6 +157,11 @@ def test_every_limit_holds_and_says_how_to_raise_it(name: str, tmp_path: Path) -
     refused(tmp_path, layout(tmp_path / "image", tar(*items)), f"--limit {name}=", limits=limits)
 
 
+def test_a_layer_named_very_often_counts_every_time(tmp_path: Path) -> None:
+    data = tar(*(Item(f"f{place}") for place in range(10)))
+    refused(tmp_path, layout(tmp_path / "image", *[data] * 20), "--limit entries=", limits=Limits(entries=150))
+
+
 @pytest.mark.parametrize("name", ["total_bytes", "entries"])
 def test_limits_hold_for_what_is_in_the_cache_already(name: str, tmp_path: Path) -> None:
     items, limits = LIMITS[name]

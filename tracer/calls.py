@@ -86,7 +86,9 @@ class Calls:
                 pass  # see the effect
             case _:
                 assert_never(action)
-        if call.effect is not Effect.NONE:
+        if call.effect is not Effect.NONE and (
+            call.effect_flag is None or arguments[call.effect_flag[0]] & call.effect_flag[1]
+        ):
             collector.processes.unsettled.add(process.tid)
         return 0 if self._pretend and _privileged(call, arguments) else None
 

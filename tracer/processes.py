@@ -2,11 +2,11 @@
 
 Three things make such a memory wrong, and each has its answer:
 
-- exec: a stop of its own; the entry is dropped;
+- exec: a stop of its own; everything is dropped;
 - chdir, chroot, mounts, renames: the stop is on entry, so the change comes later. Until the
   process that asked stops again, or a tick has passed, nobody's directories are believed
   (threads and CLONE_FS children share them, so whose they are is not asked);
-- a process number used again, or an exec by another thread: everything is dropped at each tick.
+- a process number used again: everything is dropped at each tick.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Processes:
         """It is about to exec; if that fails it is simply met again."""
         if tid in self._armed:
             self._armed[tid] = True
-        self.known.pop(tid, None)
+        self.known.clear()  # the whole process becomes another program, and which threads are its is not known
 
     def tick(self) -> None:
         """A few times a second."""

@@ -52,7 +52,7 @@ class Effect(enum.IntEnum):
     """What a call does to the meaning of later paths."""
 
     NONE = 0
-    CWD = 1  # chdir, rename: what relative paths start from
+    CWD = 1  # chdir, rename, rmdir: what relative paths start from
     ROOT = 2  # chroot, mounts: what all paths start from
 
 
@@ -85,6 +85,7 @@ class Call:
     operands: tuple[Operand, ...] = ()
     extra: int = -1
     effect: Effect = Effect.NONE
+    effect_flag: tuple[int, int] | None = None  # only with this bit in this argument
     only: tuple[Test, ...] = ()  # stop only when one of these holds
     unless: tuple[Test, ...] = ()  # do not stop when all of these hold
 
@@ -134,10 +135,11 @@ def _call(
     operands: tuple[Operand, ...] = (),
     extra: int = -1,
     effect: Effect = Effect.NONE,
+    effect_flag: tuple[int, int] | None = None,
     only: tuple[Test, ...] = (),
     unless: tuple[Test, ...] = (),
 ) -> Call:
-    return Call(name, action, operands, extra, effect, only, unless)
+    return Call(name, action, operands, extra, effect, effect_flag, only, unless)
 
 
 _CALLS = {
@@ -181,9 +183,9 @@ _CALLS = {
         _call("mkdirat", _P, _at(0, 1, WRITE)),
         _call("mknod", _P, _p(0, WRITE)),
         _call("mknodat", _P, _at(0, 1, WRITE)),
-        _call("rmdir", _P, _p(0, WRITE)),
+        _call("rmdir", _P, _p(0, WRITE), effect=Effect.CWD),
         _call("unlink", _P, _p(0, WRITE)),
-        _call("unlinkat", _P, _at(0, 1, WRITE)),
+        _call("unlinkat", _P, _at(0, 1, WRITE), effect=Effect.CWD, effect_flag=(2, 0x200)),  # AT_REMOVEDIR
         _call("chmod", _P, _p(0, WRITE)),
         _call("fchmodat", _P, _at(0, 1, WRITE)),
         _call("fchmodat2", _P, _at(0, 1, WRITE, flags=3)),

@@ -38,7 +38,8 @@ def run(*argv: str | Path, env: dict[str, str] | None = None) -> str:
 def seen(root: Root, *, times: bool = True) -> dict[str, tuple[object, ...]]:
     """Everything that can be asked of a root, in a form that two roots can be compared by.
 
-    Without `times` those of directories are left out: others let later entries change what a header said.
+    Without `times` those of directories are left out, for others let later entries change what a header
+    said; and so is the root, which podman gives a mode of its own when no header names it.
     """
     found: dict[str, tuple[object, ...]] = {}
     first: dict[tuple[int, int], str] = {}
@@ -62,6 +63,8 @@ def seen(root: Root, *, times: bool = True) -> dict[str, tuple[object, ...]]:
             content,
             tuple(sorted(xattrs.items())),
         )
+    if not times:
+        del found["/"]
     return found
 
 
@@ -205,7 +208,9 @@ def test_zstd_layers_of_skopeo_are_the_same_tree(made: Path, ours: ImageRoot, tm
 def podman_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """podman's storage in a place of its own."""
     conf = tmp_path / "storage.conf"
-    conf.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path / "graph"}"\nrunroot = "{tmp_path / "run"}"\n')
+    conf.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{tmp_path / "graph"}"\nrunroot = "{tmp_path / "run"}"\n'
+    )
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(conf))
     yield
     subprocess.run(["podman", "rmi", "--all", "--force"], capture_output=True)
@@ -228,6 +233,35 @@ def test_podmans_storage_and_archives_are_the_same_tree(
         assert seen(open_image(f"{form}:{tmp_path / form}", cache=tmp_path / "cache")) == seen(ours)
     with pytest.raises(SlimmerError, match=r"podman could not export it.*nothing-like-this"):
         open_image("containers-storage:localhost/nothing-like-this:1", cache=tmp_path / "cache")
+
+
+@requires("umoci", "podman")
+def test_a_layer_that_podman_commits_is_the_same_tree(made: Path, tmp_path: Path, podman_storage: None) -> None:
+    run("podman", "pull", "--quiet", f"oci:{made}:app")
+    [image] = json.loads(run("podman", "images", "--format", "json"))
+    container = run("podman", "create", "--network=none", image["Id"], "/bin/busybox").strip()
+    top = Path(run("podman", "mount", container).strip())
+    shutil.rmtree(top / "usr/share/doc")
+    (top / "usr/share/doc/again").mkdir(parents=True)  # an opaque directory
+    (top / "usr/share/doc/again/file").write_text("x")
+    shutil.rmtree(top / "usr/share/moved")
+    (top / "usr/share/moved").write_text("a file now")
+    (top / "etc/passwd-link").symlink_to("passwd")
+    os.link(top / "usr/bin/chsh", top / "usr/bin/chsh-too")
+    (top / "new/file").unlink()
+    os.chown(top / "usr/bin", 5, 6)
+    (top / "bin2").mkdir(mode=0o700)
+    (top / "new/dangling").unlink()
+    (top / "new/dangling").mkdir()
+    run("podman", "umount", container)
+    run("podman", "commit", "--quiet", container, "localhost/committed:1")
+    ours = open_image("containers-storage:localhost/committed:1", cache=tmp_path / "cache")
+    mounted = run("podman", "image", "mount", "localhost/committed:1").strip()
+    same(ours, DirectoryRoot(mounted), times=False)
+    run("podman", "image", "umount", "--force", "localhost/committed:1")
+    run("podman", "rm", container)
+    assert ours.read("/usr/share/moved") == b"a file now"
+    assert list(ours.children("/usr/share/doc")) == ["again"]
 
 
 @dataclass(frozen=True)

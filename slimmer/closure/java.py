@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 import urllib.parse
@@ -41,7 +42,7 @@ class JavaRule(Rule):
             elif name in ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "JAVA_OPTS"):
                 lines.append(tuple(value.split()))
         for line in lines:
-            for word, following in zip(line, (*line[1:], ""), strict=True):
+            for word, following in itertools.pairwise((*line, "")):
                 if word in ("-cp", "-classpath", "--class-path", "-p", "--module-path", "-jar"):
                     yield from self._class_path(following, view, f"{word} of the command line")
                 elif word.startswith(("--class-path=", "--module-path=")):

@@ -8,6 +8,7 @@ Source: Node's "Modules: CommonJS modules", "ECMAScript modules" and "Packages" 
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
@@ -112,7 +113,7 @@ class NodeRule(Rule):
         lines = [value.split() for name, value in variables if name == "NODE_OPTIONS"]
         lines += [list(view.application.argv), *(list(command) for command in view.recording.commands)]
         for line in lines:
-            for flag, module in zip(line, [*line[1:], ""], strict=True):
+            for flag, module in itertools.pairwise([*line, ""]):
                 if flag in ("-r", "--require", "--import", "--loader", "--experimental-loader"):
                     yield from self._load(Load(module, 0), workdir, "", reason, view)
             yield from self._client(line, workdir, view)

@@ -58,7 +58,7 @@ FAMILIES = {
     "Net::SSLeay": "Net::SSLeay",
 }
 NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
-COMPILED = re.compile(rb"(?<=\0)([A-Z]\w+(?:::\w+)+)(?=\0)")
+COMPILED = re.compile(rb"(?<=\0)([A-Z]\w*(?:::\w+)+)(?=\0)")
 LARGEST = 4 << 20
 
 

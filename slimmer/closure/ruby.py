@@ -239,6 +239,8 @@ class RubyRule(Rule):
             elif kind == "require_relative":
                 yield from self._file(posixpath.normpath(f"{here}/{name}"), reason, view)
             elif kind == "gem":
+                if path.endswith("/Gemfile") and view.root.find(f"{path}.lock") is not None:
+                    continue  # the lock file knows which version
                 yield from self._named_gem(name, reason, view)
             else:
                 yield from self._require(name, reason, path, view)

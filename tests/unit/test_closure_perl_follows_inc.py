@@ -1,0 +1,105 @@
+"""Perl: modules through the compiled-in @INC, compiled parts, families, the application's own directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slimmer.closure.perl import PerlRule
+from slimmer.closure.perl_syntax import scan
+from tests.unit.closures import kept
+
+INC = ("/etc/perl", "/usr/lib/x/perl/5.36", "/usr/share/perl/5.36")
+BINARY = b"\x7fELF\0" + b"\0".join(place.encode() for place in INC) + b"\0/usr/share/perl/none\0"
+BASE: dict[str, str | bytes | None] = {"/usr/bin/perl": BINARY, **dict.fromkeys(INC)}
+
+
+def reached(tmp_path: Path, tree: dict[str, str | bytes | None], *seeds: str) -> set[str]:
+    return kept(tmp_path, {**BASE, **tree}, "/usr/bin/perl", *seeds, rules=(PerlRule,)) - {*BASE}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("use strict; use A::B 1.2 qw(x y);", {"strict", "A::B"}),
+        ("sub f { require C; } eval { require D; 1 }", {"C", "D"}),
+        ("use parent -norequire, 'E'; use base qw(F G::H);", {"parent", "E", "base", "F", "G::H"}),
+        ("use if $x, 'I';", {"if", "I"}),
+        ("eval \"use J\"; eval 'require K';", {"J"}),
+        ("=pod\n\nuse L;\n\n=cut\nuse M;\n# use N;\n__END__\nuse O;\n", {"M"}),
+        ("$x->require('P'); my %h = (use => 1); $require; no Q;", {"Q"}),
+        ("use_module('R::S'); load_class \"T\";", {"R::S", "T"}),
+    ],
+)
+def test_modules(source: str, expected: set[str]) -> None:
+    found = {mention.text for mention in scan(source.encode()).modules}
+    assert expected <= found
+    assert not {"L", "N", "O", "P"} & found
+
+
+@pytest.mark.parametrize(
+    ("source", "commands", "shells"),
+    [
+        ('system("git", "log");', {("git", "log")}, set()),
+        ("exec qw(tar cz x);", {("tar", "cz", "x")}, set()),
+        ('system("date | wc");', set(), {"date | wc"}),
+        ("my $x = `id -u`; my $y = qx(stat x);", set(), {"id -u", "stat x"}),
+        ('open(my $f, "-|", "sort", "-u");', {("sort", "-u")}, set()),
+        ('open F, "gzip -dc x |"; open G, "| mail root";', set(), {"gzip -dc x", "mail root"}),
+    ],
+)
+def test_programs(source: str, commands: set[tuple[str, ...]], shells: set[str]) -> None:
+    found = scan(source.encode())
+    assert commands <= {words for words, _ in found.commands}
+    assert shells <= {mention.text for mention in found.shells}
+
+
+def test_modules_bring_their_compiled_parts(tmp_path: Path) -> None:
+    core = "/usr/lib/x/perl/5.36"
+    tree: dict[str, str | bytes | None] = {
+        "/app/main.pl": "use A::B;\nuse lib 'lib';\nuse My::Own;\n",
+        "/app/lib/My/Own.pm": "require 'conf.pl';",
+        "/app/lib/conf.pl": "1;",
+        f"{core}/A/B.pm": "package A::B; sub x { require A::Late }",
+        f"{core}/auto/A/B/B.so": b"\x7fELF\0A::FromC\0",
+        f"{core}/auto/A/B/split.al": "",
+        f"{core}/auto/A/B/C/C.so": "",
+        f"{core}/A/Late.pm": "",
+        f"{core}/A/FromC.pm": "",
+        f"{core}/A/Other.pm": "",
+        "/usr/share/perl/5.36/A/B.pm": "",
+    }
+    left_out = {f"{core}/auto/A/B/C/C.so", f"{core}/A/Other.pm"}
+    assert reached(tmp_path, tree, "/app/main.pl") == {*tree} - left_out
+
+
+def test_families_of_computed_names_stay(tmp_path: Path) -> None:
+    top = "/usr/share/perl/5.36"
+    tree: dict[str, str | bytes | None] = {
+        "/app/main.pl": 'use DBI; my $d = shift; eval "require Plug::$d";',
+        f"{top}/DBI.pm": "",
+        f"{top}/DBD/SQLite.pm": "",
+        f"{top}/auto/DBD/SQLite/SQLite.so": "",
+        f"{top}/Plug/One.pm": "use Deep;",
+        f"{top}/Plug/Two.pod": "",
+        f"{top}/Deep.pm": "",
+        f"{top}/Else.pm": "",
+    }
+    assert reached(tmp_path, tree, "/app/main.pl") == {*tree} - {f"{top}/Plug/Two.pod", f"{top}/Else.pm"}
+
+
+def test_unicode_tables_stay_when_a_program_asks_for_properties(tmp_path: Path) -> None:
+    table = "/usr/share/perl/5.36/unicore/lib/Gc/Lu.pl"
+    tree: dict[str, str | bytes | None] = {"/app/a.pl": "print if /\\p{Lu}/;", "/app/b.pl": "print if /x/;", table: ""}
+    assert reached(tmp_path / "1", tree, "/app/b.pl") == {"/app/b.pl"}
+    assert reached(tmp_path / "2", tree, "/app/a.pl") == {"/app/a.pl", table}
+
+
+def test_a_program_without_a_suffix_is_told_by_its_first_line(tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/app/bin/tool": "#755 #!/usr/bin/env perl\nuse X::Y;\nsystem('git', 'log');",
+        "/app/lib/X/Y.pm": "",
+        "/usr/bin/git": "#755 x",
+    }
+    assert reached(tmp_path, tree, "/app/bin/tool") == {*tree}

@@ -66,7 +66,7 @@ def _when(when: When) -> dict[str, list[str]]:
 
 
 def _keep(keep: Keep) -> dict[str, Any]:
-    lists = ("paths", "directories", "packages", "siblings", "links", "to", "excluding")
+    lists = ("paths", "directories", "packages", "siblings", "excluding")
     value: dict[str, Any] = {name: list(found) for name in lists if (found := getattr(keep, name))}
     if keep.when:
         value["when"] = _when(keep.when)

@@ -133,7 +133,6 @@ class ProfileRule(Rule):
             if not task.done:
                 task.done = True
                 needs.extend(self._keep(task, view))
-                needs.extend(_link_needs(task, view))
             if task.matched - task.served:
                 needs.extend(self._sibling_needs(task, view))
         return needs
@@ -241,19 +240,6 @@ class ProfileRule(Rule):
                     and not self._is_heavy(entry, task.keep, view)
                 ):
                     yield Need(other, reason)
-
-
-def _link_needs(task: _Task, view: View) -> Iterator[Need]:
-    """The links of an entry to what it says, where that is kept; a name more for a kept file weighs nothing."""
-    targets = {path for pattern in task.keep.to for path in globs.expand(view.root, pattern) if path in view.kept}
-    identities = {entry.identity for path in targets if (entry := view.root.entry(path)) and entry.links > 1}
-    for pattern in task.keep.links:
-        for path in globs.expand(view.root, pattern):
-            found = view.root.resolve(path)
-            if found.entry is None:
-                continue
-            if (found.links and found.path in targets) or found.entry.identity in identities:
-                yield Need(path, task.reason(), follow=False)
 
 
 class _Watch:

@@ -51,8 +51,6 @@ class Keep:
     directories: tuple[str, ...] = ()  # path globs of directories (or links to them) that stay without content
     packages: tuple[str, ...] = ()  # name globs of OS packages that stay with all run-time files
     siblings: tuple[str, ...] = ()  # path globs: a kept match keeps its package's other matches in its directory
-    links: tuple[str, ...] = ()  # path globs: symbolic and hard links to what `to` names and is kept
-    to: tuple[str, ...] = ()
     excluding: tuple[str, ...] = ()  # path globs that this entry leaves out
     when: When = field(default_factory=When)  # besides the profile's own condition
     brings: int = 0  # bytes of further libraries that one plugin of this entry may bring. 0: as [programs] says
@@ -207,20 +205,16 @@ class _Reader:
         )
 
     def _keep(self, value: Mapping[str, Any], at: Place) -> Keep:
-        what = ("paths", "directories", "packages", "siblings", "links")
-        self._only(value, at, {*what, "to", "excluding", "when", "brings", "limit", "why"})
+        what = ("paths", "directories", "packages", "siblings")
+        self._only(value, at, {*what, "excluding", "when", "brings", "limit", "why"})
         if not any(word in value for word in what):
             self._fail(at, f"a keep entry needs one of: {', '.join(what)}")
-        if ("links" in value) != ("to" in value):
-            self._fail(at, "links says which links, and to what they lead: one needs the other")
         return Keep(
             why=self._sentence(value, at),
             paths=self._globs(value, at, "paths"),
             directories=self._globs(value, at, "directories"),
             packages=self._names(value, at, "packages"),
             siblings=self._globs(value, at, "siblings"),
-            links=self._globs(value, at, "links"),
-            to=self._globs(value, at, "to"),
             excluding=self._globs(value, at, "excluding"),
             when=self._when(self._table(value, at, "when"), (*at, "when")),
             brings=self._size(value, at, "brings"),

@@ -12,6 +12,7 @@ from slimmer.closure.families import FamilyRule
 from slimmer.closure.libraries import LIBRARY_RULES
 from slimmer.closure.mentions import MentionRule
 from slimmer.closure.model import Rule
+from slimmer.closure.names import NamesRule
 from slimmer.closure.packages_level import PackagesRule
 from slimmer.closure.profile_rules import ProfileRule
 from slimmer.closure.profiles import Profile
@@ -32,6 +33,7 @@ def rules_for(profiles: Sequence[Profile], include: Sequence[str] = ()) -> list[
         ProfileRule(profiles),
         FamilyRule(profiles),
         MentionRule(profiles),
+        NamesRule(),
         *(rule() for rule in languages.LANGUAGE_RULES),
         PackagesRule(profiles),
     ]

@@ -36,7 +36,6 @@ BAD = {
         (6, 1),
         "'program' means nothing",
     ),
-    "links-alone": ('why = "x"\n[[keep]]\nlinks = ["/a"]\nwhy = "y"\n', (2, 1), "one needs the other"),
     "not-a-table": ('why = "x"\nkeep = 3\n', (2, 1), "array of tables"),
 }
 

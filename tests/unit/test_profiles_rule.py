@@ -137,18 +137,6 @@ def test_above_its_limit_an_entry_adds_nothing_and_says_so(top: Path) -> None:
     assert (doubt.kind, "modules" in doubt.text) == ("too-large", True)
 
 
-def test_links_to_a_kept_program_stay_and_others_do_not(tmp_path: Path) -> None:
-    plant(
-        tmp_path, {"/bin/busybox": "#755 box", "/bin/ls": "-> busybox", "/bin/sh": "-> /bin/dash", "/bin/dash": "#755 "}
-    )
-    (tmp_path / "bin/cat").hardlink_to(tmp_path / "bin/busybox")
-    text = '[[keep]]\nlinks = ["/bin/*"]\nto = ["/bin/busybox"]\nwhy = "y"\n'
-    found = set(closure(tmp_path, recorded(executed=["/bin/busybox"]), rule(text)).paths)
-    assert {"/bin/ls", "/bin/cat"} <= found
-    assert "/bin/sh" not in found
-    assert "/bin/ls" not in set(closure(tmp_path, recorded(), rule(text)).paths)
-
-
 def test_the_shipped_profiles_add_next_to_nothing_to_a_static_program(tmp_path: Path) -> None:
     debian(tmp_path, {"tool": Deb({"/usr/bin/tool": "#755 static"})}, {"/usr/share/zoneinfo/Asia/Tokyo": "TZif"})
     grown = closure(tmp_path, recorded(executed=["/usr/bin/tool"]), [ProfileRule(load_all())])

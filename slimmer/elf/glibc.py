@@ -81,6 +81,8 @@ class Glibc:
 
     def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None:
         """Continue a link map as if its program had called dlopen on this file, by its path."""
+        if links.same(found) is not None:
+            return  # loaded at its start already
         run = _Run(self, start, cpu, links)
         added = run.adopt(found.path, found, None, "dlopen", links.main)
         if added is not None:
@@ -217,6 +219,8 @@ class Glibc:
                 try:
                     found = self.candidate(f"{written}{prefix}{name}", workdir)
                 except Blocked:
+                    if prefix:
+                        continue  # only the last attempt in a directory leaves its error behind
                     return None, varied
                 if found is not None and (not setuid or found.entry.mode & 0o4000):
                     return found, varied
@@ -351,7 +355,7 @@ class _Run:
     ) -> LinkObject | None:
         """_dl_map_object_from_fd: the same file is the same object; what can not be mapped is refused."""
         links = self.links
-        same = links.same(found.entry)
+        same = links.same(found, requester)
         if same is not None:
             links.alias(name, same, found, absolute(found.path, self.start.workdir), requester, rule)
             return same

@@ -41,6 +41,7 @@ class LinkMap:
         self.varied = False  # another processor might load something else
         self._names: dict[str, LinkObject] = {}
         self._files: dict[tuple[int, int] | str, LinkObject] = {}
+        self._hidden: dict[str, LinkObject] = {}  # by path
 
     def copy(self) -> LinkMap:
         """A link map that may grow on its own."""
@@ -58,9 +59,16 @@ class LinkMap:
     def named(self, name: str) -> LinkObject | None:
         return self._names.get(name)
 
-    def same(self, entry: Entry) -> LinkObject | None:
-        """The object that was mapped from the same file (device and inode)."""
-        return self._files.get(_identity(entry))
+    def same(self, found: Found, requester: LinkObject | None = None) -> LinkObject | None:
+        """The object that was mapped from the same file (device and inode).
+
+        Hidden objects that filter each other would be mapped again and again: there ld.so
+        never ends, and we take the first.
+        """
+        known = self._files.get(_identity(found.entry))
+        if known is None and requester is not None and requester.hidden:
+            return self._hidden.get(found.path)
+        return known
 
     def add(
         self, name: str, found: Found, place: str, loader: LinkObject | None, rule: str, requester: LinkObject
@@ -96,6 +104,7 @@ class LinkMap:
         if hidden:
             moved.hidden = True
             self._names = {name: each for name, each in self._names.items() if each is not moved}
+            self._hidden[moved.path] = moved
             self._files = {key: each for key, each in self._files.items() if each is not moved}
 
     def absorb(self, other: LinkMap) -> None:
@@ -116,9 +125,12 @@ class LinkMap:
             self.missing.append(missing)
 
     def loads(self) -> list[Load]:
-        """In the loader's order, each path once."""
+        """In the loader's order, each path once: a filtee of the program itself that is mapped again, where that is."""
+        again = {each.path for each in self.objects if not each.hidden}
         out: dict[str, Load] = {}
         for each in (*self.objects, *self.others):
+            if each.hidden and each.path in again:
+                continue
             by = each.requester.shown if each.requester is not None else self.main.shown
             out.setdefault(each.path, Load(each.name, each.path, by or self.main.shown, each.rule))
         return list(out.values())

@@ -47,6 +47,8 @@ class Musl:
 
     def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None:
         """Continue a link map as if its program had called dlopen on this file, by its path."""
+        if links.same(found) is not None:
+            return  # loaded at its start already
         run = _Run(self, start, links.loader.name, links)
         added = run.load(found.path, links.main, "dlopen", links.main)
         if added is not None:
@@ -111,7 +113,7 @@ class _Run:
         if found is None:
             return None
         place = absolute(found.path, self.start.workdir)
-        same = self.links.same(found.entry)
+        same = self.links.same(found)
         if same is not None:
             if "/" not in name:
                 self._short.setdefault(same.path.rpartition("/")[2], same)

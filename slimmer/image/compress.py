@@ -149,7 +149,7 @@ class BlobWriter:
         self._most_pending = count + 2
         self._pool = ThreadPoolExecutor(count, "compress")
         self._hasher = ThreadPoolExecutor(1, "hash")
-        self._pending: deque[tuple[Future[None], Future[bytes]]] = deque()
+        self._pending: deque[tuple[Future[None], Future[bytes] | bytes]] = deque()
         self._parts: list[bytes] = []
         self._filled = 0
         self._before = b""
@@ -205,10 +205,12 @@ class BlobWriter:
         self._parts.clear()
         self._filled = 0
         self.uncompressed_size += len(block)
-        self._pending.append(
-            (self._hasher.submit(self._hash, block), self._pool.submit(self._codec.compress, block, self._before))
-        )
-        self._before = block
+        hashed = self._hasher.submit(self._hash, block)
+        if self._compression is Compression.NONE:
+            self._pending.append((hashed, block))
+        else:
+            self._pending.append((hashed, self._pool.submit(self._codec.compress, block, self._before)))
+            self._before = block
         while len(self._pending) >= self._most_pending:
             self._drain()
 
@@ -220,7 +222,7 @@ class BlobWriter:
 
     def _drain(self) -> None:
         hashed, compressed = self._pending.popleft()
-        data = compressed.result()
+        data = compressed if isinstance(compressed, bytes) else compressed.result()
         hashed.result()
         if self.size == 0:
             self._emit(self._codec.head())

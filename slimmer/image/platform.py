@@ -50,9 +50,16 @@ def platform_of(root: Root, paths: Iterable[str]) -> tuple[str, str]:
 
     A tie goes to the architecture of the first path in byte order. ("amd64", "") when there is no binary.
     """
+    given = sorted(paths, key=sort_key)
+    likely = [path for path in given if ".so" in path or ((entry := root.entry(path)) and entry.executable)]
+    # Libraries are named so and programs are executable; the rest is only opened when that finds nothing.
+    return _most(root, likely) or _most(root, given) or FALLBACK
+
+
+def _most(root: Root, paths: Iterable[str]) -> tuple[str, str] | None:
     counts: Counter[str] = Counter()
     arm: Counter[str] = Counter()
-    for path in sorted(paths, key=sort_key):
+    for path in paths:
         entry = root.entry(path)
         if entry is None or entry.type is not FileType.FILE or entry.size < 52:
             continue
@@ -64,7 +71,7 @@ def platform_of(root: Root, paths: Iterable[str]) -> tuple[str, str]:
         if architecture == "arm":
             arm[_arm_variant(root, path, head)] += 1
     if not counts:
-        return FALLBACK
+        return None
     architecture = counts.most_common(1)[0][0]
     if architecture == "arm":
         # The highest, not the most frequent: the image runs where its most demanding binary runs.

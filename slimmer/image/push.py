@@ -14,6 +14,7 @@ from slimmer.image.layout import INDEX_TYPE, Descriptor, Layout, read_layout
 from slimmer.image.reference import Reference
 from slimmer.image.registry import Access, Registry, RegistryOptions
 from slimmer.image.transport import Transient
+from slimmer.image.uploads import Uploads
 
 PIECE = 256 * 1024
 
@@ -111,6 +112,7 @@ class _Blob:
 
     def __init__(self, registry: Registry, blob: Descriptor, place: Path, options: PushOptions) -> None:
         self._registry = registry
+        self._uploads = Uploads(registry)
         self._blob = blob
         self._place = place
         self._options = options
@@ -120,7 +122,7 @@ class _Blob:
         if self._registry.has_blob(self._blob.digest, Access.PUSH):
             return self._tell(self._blob.size, How.EXISTS)
         for source in self._options.mount_from:
-            if self._registry.mount(self._blob.digest, source):
+            if self._uploads.mount(self._blob.digest, source):
                 return self._tell(self._blob.size, How.MOUNTED)
         retry = self._options.registry.retry
         failures = 0
@@ -135,10 +137,10 @@ class _Blob:
                 self._options.registry.sleep(retry.pause(failures))
 
     def _upload(self) -> None:
-        location, least = self._registry.begin_upload()
+        location, least = self._uploads.begin()
         chunk = max(self._options.chunk, least) if self._options.chunk else 0
         if not chunk or chunk >= self._blob.size:
-            self._registry.finish_upload(location, self._blob.digest, self._content, self._blob.size)
+            self._uploads.finish(location, self._blob.digest, self._content, self._blob.size)
             return
         sent = 0
         failures = 0
@@ -149,7 +151,7 @@ class _Blob:
                 if not data:
                     raise SlimmerError(f"{self._place} is shorter than {self._blob.size} bytes", "make the image again")
                 try:
-                    location = self._registry.send_chunk(location, data, sent)
+                    location = self._uploads.send_chunk(location, data, sent)
                     sent += len(data)
                     failures = 0
                 except Transient:
@@ -158,9 +160,9 @@ class _Blob:
                         raise
                     self._options.registry.sleep(self._options.registry.retry.pause(failures))
                     # Part of the chunk may have arrived: only the registry knows.
-                    location, sent = self._registry.upload_state(location)
+                    location, sent = self._uploads.state(location)
                 self._tell(sent)
-        self._registry.finish_upload(location, self._blob.digest)
+        self._uploads.finish(location, self._blob.digest)
 
     def _content(self) -> Iterator[bytes]:
         sent = 0

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlencode
 
 import httpx
 
@@ -122,8 +121,8 @@ class Registry:
         """A manifest by tag or digest. Raises SlimmerError when there is none or it is not what its digest says."""
         for attempt in range(1, self._options.retry.attempts + 1):
             try:
-                with self._ask("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
-                    self._expect(response, 200, what=f"the manifest {name}")
+                with self.ask("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
+                    self.expect(response, 200, what=f"the manifest {name}")
                     data = self._body(response, f"the manifest {name}")
                     break
             except _BrokenBody:
@@ -139,20 +138,20 @@ class Registry:
 
     def manifest_digest(self, name: str, accept: Iterable[str] = MANIFEST_TYPES) -> str | None:
         """The digest that a tag or digest stands for, as the registry says; None when there is no such manifest."""
-        with self._ask("HEAD", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
+        with self.ask("HEAD", f"manifests/{name}", headers={"Accept": ", ".join(accept)}) as response:
             if response.status_code == 404:
                 return None
-            self._expect(response, 200, what=f"the manifest {name}")
+            self.expect(response, 200, what=f"the manifest {name}")
             found = str(response.headers.get("Docker-Content-Digest", ""))
         return found if DIGEST.fullmatch(found) else self.manifest(name, accept).digest
 
     def put_manifest(self, name: str, data: bytes, media_type: str) -> Mapping[str, str]:
         """Store a manifest under a tag or its digest; the answer's headers, keys in small letters."""
         digest = document.digest(data)
-        with self._ask(
+        with self.ask(
             "PUT", f"manifests/{name}", access=Access.PUSH, headers={"Content-Type": media_type}, content=data
         ) as response:
-            self._expect(response, 201, what=f"the manifest {name}")
+            self.expect(response, 201, what=f"the manifest {name}")
             stored = response.headers.get("Docker-Content-Digest", digest)
             headers = {key.lower(): value for key, value in response.headers.items()}
         if stored != digest:
@@ -162,10 +161,10 @@ class Registry:
     # Blobs
 
     def has_blob(self, digest: str, access: Access = Access.PULL) -> bool:
-        with self._ask("HEAD", f"blobs/{digest}", access=access) as response:
+        with self.ask("HEAD", f"blobs/{digest}", access=access) as response:
             if response.status_code == 404:
                 return False
-            self._expect(response, 200, what=f"the blob {digest}")
+            self.expect(response, 200, what=f"the blob {digest}")
             return True
 
     def blob(self, digest: str, size: int) -> Iterator[bytes]:
@@ -180,10 +179,8 @@ class Registry:
             headers = {"Range": f"bytes={received}-"} if received else {}
             before = received
             try:
-                with self._ask(
-                    "GET", f"blobs/{digest}", headers={**headers, "Accept-Encoding": "identity"}
-                ) as response:
-                    self._expect(response, 200, 206, what=f"the blob {digest}")
+                with self.ask("GET", f"blobs/{digest}", headers={**headers, "Accept-Encoding": "identity"}) as response:
+                    self.expect(response, 200, 206, what=f"the blob {digest}")
                     skip = received if response.status_code == 200 else 0
                     for data in response.iter_raw():
                         if skip:
@@ -205,67 +202,10 @@ class Registry:
                 f"digest sha256:{hasher.hexdigest()}"
             )
 
-    def mount(self, digest: str, source: str) -> bool:
-        """Ask the registry to take a blob from another of its repositories; whether it did."""
-        query = urlencode({"mount": digest, "from": source})
-        with self._ask("POST", f"blobs/uploads/?{query}", access=Access.PUSH, mount_from=source) as response:
-            if response.status_code == 201:
-                return True
-            if response.status_code == 202:  # it began an upload instead, which nobody will finish
-                location = self._location(response)
-            elif response.status_code in (400, 401, 403, 404, 405, 416):
-                return False
-            else:
-                self._expect(response, 201, what=f"mounting the blob {digest}")
-                return False
-        with self._send("DELETE", location, access=Access.PUSH):
-            return False
-
-    def begin_upload(self) -> tuple[httpx.URL, int]:
-        """Where to upload a blob to, and the least bytes of a chunk that the registry takes (0: any)."""
-        with self._ask("POST", "blobs/uploads/", access=Access.PUSH) as response:
-            self._expect(response, 202, what="beginning an upload")
-            least = str(response.headers.get("OCI-Chunk-Min-Length", ""))
-            return self._location(response), int(least) if least.isdigit() and len(least) < 12 else 0
-
-    def finish_upload(
-        self, location: httpx.URL, digest: str, content: Callable[[], Iterable[bytes]] | None = None, size: int = 0
-    ) -> None:
-        """Close an upload under its digest; with `content`, `size` bytes, the whole of it goes along."""
-        with self._send(
-            "PUT",
-            location.copy_merge_params({"digest": digest}),
-            access=Access.PUSH,
-            headers={"Content-Type": OCTETS, "Content-Length": str(size)},
-            content=content,
-            retry=False,
-        ) as response:
-            self._expect(response, 201, 204, what=f"the upload of {digest}")
-
-    def send_chunk(self, location: httpx.URL, data: bytes, start: int) -> httpx.URL:
-        """Add bytes to an upload at offset `start`; where to go on."""
-        headers = {
-            "Content-Type": OCTETS,
-            "Content-Range": f"{start}-{start + len(data) - 1}",
-            "Content-Length": str(len(data)),
-        }
-        with self._send("PATCH", location, access=Access.PUSH, headers=headers, content=data, retry=False) as response:
-            self._expect(response, 202, what="a chunk of an upload")
-            return self._location(response)
-
-    def upload_state(self, location: httpx.URL) -> tuple[httpx.URL, int]:
-        """Where to go on with an upload, and how many bytes the registry holds of it."""
-        with self._send("GET", location, access=Access.PUSH) as response:
-            self._expect(response, 204, what="the state of an upload")
-            match = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", str(response.headers.get("Range", "")))
-            # "0-0" is said both for nothing and for one byte; beginning anew is right for either
-            held = int(match[1]) + 1 if match else 0
-            return self._location(response), 0 if held <= 1 else held
-
     # Requests
 
     @contextmanager
-    def _ask(
+    def ask(
         self,
         method: str,
         path: str,
@@ -275,14 +215,13 @@ class Registry:
         content: bytes | None = None,
         mount_from: str = "",
     ) -> Iterator[httpx.Response]:
+        """One answer for a path below the repository, as `send` gives it."""
         url = self._base_url().join(f"/v2/{self.reference.repository}/{path}")
-        with self._send(
-            method, url, access=access, headers=headers, content=content, mount_from=mount_from
-        ) as response:
+        with self.send(method, url, access=access, headers=headers, content=content, mount_from=mount_from) as response:
             yield response
 
     @contextmanager
-    def _send(
+    def send(
         self,
         method: str,
         url: httpx.URL,
@@ -293,7 +232,10 @@ class Registry:
         retry: bool = True,
         mount_from: str = "",
     ) -> Iterator[httpx.Response]:
-        """One answer, after authorization, retries and redirects. The body is not read yet."""
+        """One answer, after authorization, retries and redirects. The body is not read yet.
+
+        With `retry` False a broken connection is Transient at once: a half-sent body may have arrived.
+        """
         scopes = [Scope(self.reference.repository, access.value)]
         if mount_from:
             scopes.append(Scope(mount_from, Access.PULL.value))
@@ -373,7 +315,8 @@ class Registry:
     def _may_visit(self, url: httpx.URL) -> bool:
         return url.scheme == "https" or (url.scheme == "http" and self._base_url().scheme == "http")
 
-    def _location(self, response: httpx.Response) -> httpx.URL:
+    def location(self, response: httpx.Response) -> httpx.URL:
+        """Where an answer says to go on. Raises SlimmerError when that is nowhere, or plain where TLS was."""
         location = response.headers.get("Location", "")
         url = response.request.url.join(location)
         if not location or not self._may_visit(url):
@@ -391,7 +334,8 @@ class Registry:
             raise _BrokenBody(f"{self.reference}: the answer broke off: {type(error).__name__}") from None
         return bytes(data)
 
-    def _expect(self, response: httpx.Response, *statuses: int, what: str) -> None:
+    def expect(self, response: httpx.Response, *statuses: int, what: str) -> None:
+        """Raises SlimmerError, with the registry's own words where they are fit, unless the status is one of these."""
         if response.status_code in statuses:
             return
         status = response.status_code

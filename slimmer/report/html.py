@@ -1,0 +1,328 @@
+"""The review as one HTML file: works from a disk, offline, under its own strict Content-Security-Policy.
+
+The figures stand in the markup; the lists follow as one block of base64 over deflated JSON, which
+the page's script unpacks (DecompressionStream) and shows as they come into view:
+
+    {"kept": [row, …], "removed": [row, …], "changes": [...] or null, "report": {…}, "tables": {…}}
+
+where a row is [path, type, mode, uid, gid, size, package, marks, target, reasons, also] with
+indices into `tables`. It is written as a stream: memory holds the tables, never the rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, TextIO
+
+from slimmer.packages.model import Package
+from slimmer.report.diff import Diff, PathChange, compare
+from slimmer.report.model import KeptPath, RemovedPath, Report
+from slimmer.report.output import Check, Output
+from slimmer.report.risk import DEFINITIONS
+from slimmer.report.sides import output_side
+from slimmer.report.text import GRAVITY, LOUD
+from slimmer.report.words import entry_words, less, plural, shown, size
+from slimmer.report.write import report_value
+from slimmer.root.model import FileType
+
+ASSETS = Path(__file__).with_name("assets")
+SCRIPTS = ("data.js", "dom.js", "grid.js", "treemap.js", "panel.js", "main.js")
+_MAP = '<h2>Where the bytes are</h2><div id="map"></div>'
+_TYPES = {kind: number for number, kind in enumerate(FileType)}
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def write_html(stream: TextIO, output: Output, old: Output | None = None) -> None:
+    """Write the page; with `old` what changed since that output too. Raises SlimmerError."""
+    report, check = output.report(), output.check()
+    diff = compare(output_side(str(old.directory)), output_side(str(output.directory))) if old else None
+    style = (ASSETS / "page.css").read_text(encoding="utf-8")
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    name = shown(output.directory.name or str(output.directory))
+    policy = (
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    stream.write(
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape(name)}: slim image review</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    )
+    stream.write(_body(report, check, name, diff))
+    stream.write('<script type="application/octet-stream" id="data">\n')
+    _pack(_parts(output, report, diff), stream)
+    stream.write(f"\n</script>\n<script>{script}</script>\n</body>\n</html>\n")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _pack(parts: Iterator[str], stream: TextIO) -> None:
+    packer = zlib.compressobj(9)
+    left = b""
+    for part in parts:
+        left += packer.compress(part.encode("ascii"))
+        whole = len(left) // 57 * 57  # 57 bytes are a line of 76 characters
+        if whole:
+            stream.write(base64.encodebytes(left[:whole]).decode("ascii"))
+            left = left[whole:]
+    stream.write(base64.encodebytes(left + packer.flush()).decode("ascii"))
+
+
+class _Table:
+    """Values that rows name by number."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Any, int] = {}
+
+    def __call__(self, value: Any) -> int:
+        return self.numbers.setdefault(value, len(self.numbers))
+
+
+class _Tables:
+    def __init__(self) -> None:
+        self.packages, self.marks, self.rules, self.texts = _Table(), _Table(), _Table(), _Table()
+
+    def common(self, row: KeptPath | RemovedPath) -> list[Any]:
+        entry = row.entry
+        return [
+            shown(entry.path),
+            _TYPES[entry.type],
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            entry.size,
+            self.package(row.package),
+            [self.marks(str(mark)) for mark in row.risks],
+            shown(entry.target),
+        ]
+
+    def package(self, package: Package | None) -> int:
+        if package is None:
+            return -1
+        return self.packages((package.type.value, shown(package.name), shown(package.version), shown(package.location)))
+
+    def kept(self, row: KeptPath) -> list[Any]:
+        reasons = [[self.rules(each.rule), self.texts(shown(each.text)), shown(each.needed_by)] for each in row.reasons]
+        more = [[self.package(each) for each in row.also]] if row.also else []
+        return [*self.common(row), reasons, *more]
+
+    def removed(self, row: RemovedPath) -> list[Any]:
+        more = [[], [self.package(each) for each in row.also]] if row.also else []
+        return [*self.common(row), *more]
+
+    def value(self) -> dict[str, Any]:
+        return {
+            "packages": list(self.packages.numbers),
+            "marks": list(self.marks.numbers),
+            "rules": list(self.rules.numbers),
+            "texts": list(self.texts.numbers),
+        }
+
+
+def _parts(output: Output, report: Report, diff: Diff | None) -> Iterator[str]:
+    tables = _Tables()
+    opening = '{"kept":['
+    for kept in output.manifest():
+        yield opening + _encode(tables.kept(kept))
+        opening = ","
+    yield ("" if opening == "," else opening) + '],"removed":['
+    opening = ""
+    for gone in output.removed():
+        yield opening + _encode(tables.removed(gone))
+        opening = ","
+    changes = _encode(_changes(diff) if diff else None)
+    slim_report = {
+        name: _clean(value) for name, value in report_value(report).items() if name in ("packages", "unsure")
+    }
+    yield f'],"changes":{changes},"report":{_encode(slim_report)},"tables":{_encode(tables.value())}}}'
+
+
+def _clean(value: Any) -> Any:
+    """Every text as it may be shown."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _clean(each) for name, each in value.items()}
+    return value
+
+
+def _changes(diff: Diff) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+
+    def row(kind: str, sign: str, name: str, what: str = "", note: str = "", weight: int = 0, path: str = "") -> None:
+        texts = {"name": shown(name), "what": shown(what), "note": shown(note), "path": shown(path)}
+        rows.append({"kind": kind, "sign": sign, "bytes": weight, **texts})
+
+    for each in diff.config:
+        row("config", "changed", each.field, f"{each.before or '(none)'} → {each.after or '(none)'}")
+    for risk in diff.risks:
+        for sign, marks in (("added", risk.gained), ("removed", risk.lost)):
+            for mark in marks:
+                row("risk", sign, f"{mark}  {risk.path}", path=risk.path)
+    for package in diff.packages:
+        sign = "changed" if package.before and package.after else "added" if package.after else "removed"
+        versions = " → ".join(filter(None, (", ".join(package.before), ", ".join(package.after))))
+        row("package", sign, f"{package.name} ({package.type.value})", versions)
+    for sign, changes in (("added", diff.added), ("removed", diff.removed), ("changed", diff.changed)):
+        for change in changes:
+            row("path", sign, change.path, ", ".join(change.what), _note(change), change.bytes)
+    return rows
+
+
+def _note(change: PathChange) -> str:
+    if change.before and change.after and "mode" in change.what:
+        return f"{change.before.entry.mode:04o} → {change.after.entry.mode:04o}"
+    row = change.after or change.before
+    return entry_words(row.entry) if row and not change.what else ""
+
+
+def _body(report: Report, check: Check, name: str, diff: Diff | None) -> str:
+    doubts, packages = len(report.unsure), len(report.packages)
+    changes = len(diff.added) + len(diff.removed) + len(diff.changed) if diff else 0
+    tabs = [
+        ("overview", "Overview", ""),
+        ("kept", "Kept", f"{report.slim.paths:,}"),
+        ("removed", "Removed", f"{report.fat.paths - report.slim.paths:,}"),
+        ("packages", "Packages", f"{packages:,}"),
+        ("risks", "Risks", f"{len(report.risky):,}"),
+        ("doubts", "Doubts", f"{doubts:,}"),
+    ]
+    if diff:
+        tabs.append(("changes", "Changes", f"{changes:,}"))
+    buttons = "".join(
+        f'<button role="tab" type="button" id="go-{key}" data-tab="{key}" aria-controls="tab-{key}" '
+        f'aria-selected="{"true" if key == "overview" else "false"}">{title}'
+        + (f'<span class="n">{count}</span>' if count else "")
+        + "</button>"
+        for key, title, count in tabs
+    )
+    panels = "".join(
+        f'<section role="tabpanel" id="tab-{key}" aria-labelledby="go-{key}"{"" if key == "overview" else " hidden"}>'
+        f"{inner}</section>\n"
+        for key, inner in ((key, _panel(key, report, check, diff)) for key, _, _ in tabs)
+    )
+    return (
+        '<a class="skip" href="#main">To the content</a>\n'
+        f"<header>{_header(report, check, name)}</header>\n"
+        f'<nav aria-label="Parts of the review"><div class="tabs" role="tablist">{buttons}</div></nav>\n'
+        f'<main id="main"><p id="state" role="status">Unpacking the lists…</p>'
+        "<noscript><p>The lists and the map need JavaScript; the figures do not.</p></noscript>\n"
+        f"{panels}</main>\n"
+        f"<footer>Made by slimmer {escape(report.subject.version)}. "
+        "Nothing in this file is loaded from elsewhere.</footer>\n"
+    )
+
+
+def _header(report: Report, check: Check, name: str) -> str:
+    fat, slim, subject = report.fat, report.slim, report.subject
+    badge = {"passed": "good", "failed": "bad"}.get(check.verdict, "warn")
+    verdict = f'<span class="badge {badge}">check {escape(check.verdict)}</span>' if check.verdict else ""
+    facts = [
+        ("from ", shown(subject.source) + (f" ({subject.architecture})" if subject.architecture else "")),
+        ("runs ", shown(" ".join(subject.command))),
+        ("as ", shown(subject.user)),
+        ("image ", subject.image),
+    ]
+    about = " · ".join(f"{label}<code>{escape(text)}</code>" for label, text in facts if text)
+    transfer = f"{size(subject.image_bytes)} to transfer · " if subject.image_bytes else ""
+    return (
+        f"<h1>Review of {escape(name)} {verdict}</h1>\n<p class='about'>{about}</p>\n"
+        f'<div class="headline"><span class="big">{size(fat.bytes)} → {size(slim.bytes)}</span>'
+        f'<span class="share">{less(fat.bytes, slim.bytes)}</span>'
+        f'<span class="soft">{transfer}{slim.files:,} of {plural(fat.files, "file")} stay</span></div>\n'
+        f'<progress class="bar" max="{max(fat.bytes, 1)}" value="{slim.bytes}" '
+        f'aria-label="the part of the fat root that stays">{size(slim.bytes)} of {size(fat.bytes)}</progress>\n'
+    )
+
+
+def _panel(key: str, report: Report, check: Check, diff: Diff | None) -> str:
+    if key == "overview":
+        right = f"{_MAP}{_checked(check)}{_notes(report)}"
+        return f'<div class="columns"><div>{_figures(report)}</div><div>{right}</div></div>'
+    if key == "risks":
+        terms = "".join(f"<dt>{escape(risk.value)}</dt><dd>{escape(DEFINITIONS[risk])}</dd>" for risk in GRAVITY)
+        return f"<details><summary>What each mark means</summary><dl class='terms'>{terms}</dl></details>"
+    if key == "changes" and diff:
+        grown = size(abs(diff.new_bytes - diff.old_bytes))
+        word = "bigger" if diff.new_bytes > diff.old_bytes else "smaller"
+        return (
+            f"<p>Since {escape(shown(diff.old))}: {plural(len(diff.added), 'path')} added, "
+            f"{len(diff.removed):,} removed, {len(diff.changed):,} changed; {grown} {word}.</p>"
+        )
+    return ""
+
+
+def _figures(report: Report) -> str:
+    fat, slim = report.fat, report.slim
+    rows = [
+        ("files", "", fat.files, slim.files, False),
+        ("packages", "", fat.packages, slim.packages, False),
+        ("executables", "", fat.executables, slim.executables, False),
+        ("shared objects", "", fat.shared_objects, slim.shared_objects, False),
+    ]
+    counts = {each.risk: each for each in report.risks}
+    for risk in GRAVITY:
+        if risk in counts and counts[risk].fat:
+            rows.append((risk.value.replace("-", " "), risk.value, counts[risk].fat, counts[risk].slim, risk in LOUD))
+    lines = []
+    for label, risk_name, before, after, loud in rows:
+        shown_label = (
+            f'<button class="link" type="button" data-risk="{risk_name}">{label}</button>' if risk_name else label
+        )
+        style = ' class="loud"' if loud and after else ""
+        lines.append(
+            f"<tr><td>{shown_label}</td><td>{before:,}</td><td{style}>{after:,}</td><td>{less(before, after)}</td></tr>"
+        )
+    levels = "".join(
+        f"<li{' class=chosen' if each.chosen else ''}>{escape(each.level)} <b>{size(each.bytes)}</b>"
+        f"{' (this one)' if each.chosen else ''}</li>"
+        for each in report.levels
+    )
+    seen = (
+        f"<p class='soft'>{len(report.syscalls)} kernel syscalls were seen in the run.</p>" if report.syscalls else ""
+    )
+    return (
+        "<h2>Before and after</h2><table class='figures'><thead><tr><th scope='col'>count of</th>"
+        "<th scope='col'>before</th><th scope='col'>after</th><th scope='col'>change</th></tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table>{seen}"
+        + (f"<h2>Other keep levels</h2><ul class='levels'>{levels}</ul>" if levels else "")
+    )
+
+
+def _checked(check: Check) -> str:
+    if not check.verdict:
+        return ""
+    words = (
+        f"{check.verdict}: {check.why_not}"
+        if check.why_not
+        else f"{check.verdict}, {plural(check.asked, 'comparison')}"
+    )
+    if check.repaired:
+        words += f", {plural(check.repaired, 'path')} added by repair"
+    problems = "".join(f"<li>{escape(shown(each))}</li>" for each in check.problems[:20])
+    return f"<h2>Check</h2><p>{escape(words)}</p>" + (f"<ul>{problems}</ul>" if problems else "")
+
+
+def _notes(report: Report) -> str:
+    doubts = "".join(
+        f"<li><code>{escape(shown(each.path))}</code> {escape(shown(each.text))}</li>" for each in report.unsure[:5]
+    )
+    notes = "".join(f"<li>{escape(shown(each))}</li>" for each in report.notes)
+    text = ""
+    if doubts:
+        text += f"<h2>Where it may be wrong</h2><ul>{doubts}</ul>"
+        if len(report.unsure) > 5:
+            text += f"<p class='soft'>and {len(report.unsure) - 5:,} more under Doubts</p>"
+    return text + (f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "")

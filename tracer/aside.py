@@ -154,7 +154,7 @@ class Store:
                 self._count += 1
                 content = self._directory / str(self._count)
                 try:
-                    _copy_content(place, content, status.st_size)
+                    copy_content(place, str(content), status.st_size)
                     self._left -= occupied
                 except OSError as error:
                     content, problem = None, f"could not be copied aside ({error.strerror})"
@@ -196,7 +196,7 @@ def _saved(place: str, status: os.stat_result, content: Path | None, problem: st
     )
 
 
-def _copy_content(place: str, target: Path, size: int) -> None:
+def copy_content(place: str, target: str, size: int) -> None:
     """By reflink, else in the kernel, holes kept. The file's access time is left alone where that is allowed."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:

@@ -9,6 +9,7 @@ gone: a tree whose recorder died would get ENOSYS from every open.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -24,9 +25,11 @@ from typing import NoReturn, Protocol, assert_never
 
 from tracer import filters, programs, userns, wire
 from tracer.errors import TracerError
+from tracer.mounts import LIBC
 from tracer.recorder import Channel
 
 UMASK = 0o022
+_PR_SET_DUMPABLE = 4
 
 
 class Tree(Protocol):
@@ -65,10 +68,16 @@ def alone(keep: Iterable[int]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(PermissionError):
         os.setsid()
+    dumpable()
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for number in (0, 1, 2):
         os.dup2(null, number, inheritable=False)
     close_others(keep)
+
+
+def dumpable() -> None:
+    """After a change of ids: /proc files, and memory, of this process belong to its user again, not to root."""
+    LIBC.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0)
 
 
 def close_others(keep: Iterable[int]) -> None:
@@ -271,6 +280,7 @@ class _Loop:
                 userns.keep_only(userns.RUNTIME_CAPABILITIES)
             if not self._duty.single:
                 _identify(request.uid, request.gid, request.groups, free)
+                dumpable()
             stage = "exec"
             os.execve(raw, argv, env)
         except OSError as error:

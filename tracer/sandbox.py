@@ -37,9 +37,9 @@ from tracer.mounts import BIND, LIBC, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, RE
 from tracer.recorder import Channel
 from tracer.userns import Map, Plan
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG = 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _PROC_HIDDEN = ("kcore", "keys", "timer_list", "sched_debug")
 
@@ -64,10 +64,11 @@ class Furnishing:
     binds: tuple[Mount, ...]
     fresh_tmp: bool
     ids: Plan
+    foreign: bool  # the root's owner does not exist in the sandbox
 
 
 def available() -> str:
-    """ "" when a sandbox can be made here, else why not."""
+    """Why no sandbox can be made here, and what to do; "" when one can."""
     reason = userns.refused()
     return f"the kernel allows no namespaces here ({reason}); {userns.refusal()}" if reason else ""
 
@@ -78,17 +79,25 @@ def prepare(look: Furnishing) -> None:
         os.symlink(look.root, f"{look.place}/lower")
         for name in ("upper", "work", "root", "etc"):
             os.mkdir(f"{look.place}/{name}", 0o755)
-        names = f"127.0.0.1\tlocalhost {look.hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        resolver = ""
-        if not look.private_network:
-            with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as stream:
-                resolver = stream.read()
-        for name, text in (("hosts", names), ("hostname", f"{look.hostname}\n"), ("resolv.conf", resolver)):
+        for name, text in generated(look.hostname, private_network=look.private_network).items():
             with open(f"{look.place}/etc/{name}", "w", encoding="utf-8") as stream:
                 stream.write(text)
             os.chmod(f"{look.place}/etc/{name}", 0o644)
     except OSError as error:
         raise TracerError(f"cannot prepare a sandbox in {look.place}: {error}", "free some space there") from error
+
+
+def generated(hostname: str, *, private_network: bool) -> dict[str, str]:
+    """The files of /etc that a runtime makes, by name."""
+    resolver = ""
+    if not private_network:
+        with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as stream:
+            resolver = stream.read()
+    return {
+        "hosts": f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        "hostname": f"{hostname}\n",
+        "resolv.conf": resolver,
+    }
 
 
 def keep(
@@ -124,8 +133,7 @@ def _unshare(look: Furnishing, handshake: socket.socket) -> None:
     flags = userns.NEWPID | userns.NEWIPC | userns.NEWUTS | (userns.NEWNET if look.private_network else 0)
     if look.ids.map is not Map.NONE:
         userns.unshare(userns.NEWUSER)
-        # A caller that changed its ids itself is not dumpable: its /proc files, the id maps, would be root's.
-        LIBC.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0)
+        init.dumpable()
         handshake.send(b"u")
         if handshake.recv(1) != b"m":
             os._exit(1)  # the caller says why
@@ -210,13 +218,16 @@ class Inside:
         self._sys()
         self._devices()
         self._tmp()
-        for name in ("hosts", "hostname", "resolv.conf"):
+        for name in os.listdir(f"{look.place}/etc"[1:]):
             mounts.bind(f"{look.place}/etc/{name}"[1:], _file_at(f"/etc/{name}"))
         for each in look.binds:
             self._bind(each)
-        socket.sethostname(look.hostname)
+        with contextlib.suppress(PermissionError):  # a container's seccomp profile may forbid it
+            socket.sethostname(look.hostname)
         if look.private_network:
             loopback_up()
+        if look.foreign:
+            self.notes.append("the root belongs to another user: its files can be read and replaced, but not written")
         mounts.detach(old)
         assert self._layer is not None
         self._layer.settle()
@@ -245,23 +256,44 @@ class Inside:
             self.notes.append(f"changes are held in memory ({first.strerror} for an overlay in {self._look.place})")
 
     def _mounted(self, above: str, work: str) -> upper.Layer:
+        if self._look.foreign:
+            self._adopt(above)
         upper.like("lower", above)
+        for name in os.listdir("etc"):
+            upper.plant(above, "lower", f"/etc/{name}", directory=False)
+        for each in self._look.binds:
+            upper.plant(above, "lower", each.target, directory=os.path.isdir(each.source))
         options = f"lowerdir=lower,upperdir={above},workdir={work}"
         tries = [f"{options},redirect_dir=on,volatile", f"{options},volatile", options]
         if self._look.ids.map is not Map.NONE:
             tries = [f"{options},userxattr,volatile", f"{options},userxattr", options]
-        for number, each in enumerate(tries):
+        for number, choice in enumerate(tries):
             try:
-                mount("overlay", "root", "overlay", NODEV, each)
+                mount("overlay", "root", "overlay", NODEV, choice)
                 break
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EPERM) or number == len(tries) - 1:
                     raise
         return upper.Layer(above, "lower")
 
+    def _adopt(self, above: str) -> None:
+        # Through an overlay without an upper layer, because that reads a directory without changing its access time.
+        os.makedirs("seen", exist_ok=True)
+        mount("overlay", "seen", "overlay", RDONLY, "lowerdir=lower:etc,userxattr")
+        upper.adopt(above, "seen")
+        mounts.umount("seen")
+
     def _proc(self) -> None:
         flags = NOSUID | NODEV | NOEXEC
-        mount("proc", _directory_at("/proc"), "proc", flags)
+        target = _directory_at("/proc")
+        try:
+            mount("proc", target, "proc", flags)
+        except PermissionError:
+            # In a container that hides parts of its own /proc (fs/namespace.c, mount_too_revealing): that one,
+            # where /proc/self is right, and the numbers are the container's.
+            mount("proc", target, flags=BIND | REC)
+            self.notes.append("/proc shows the process ids of the container around")
+            return
         for name in _PROC_READ_ONLY:
             with contextlib.suppress(OSError):
                 if name == "sys" and self._look.private_network:
@@ -290,7 +322,7 @@ class Inside:
             if os.path.exists(f"dev/{name}"):
                 os.close(os.open(f"/dev/{name}", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
                 mount(f"dev/{name}", f"/dev/{name}", flags=BIND)
-        for name, target in _DEVICE_LINKS.items():
+        for name, target in DEVICE_LINKS.items():
             os.symlink(target, f"/dev/{name}")
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(f"/dev/{name}", 0o755)

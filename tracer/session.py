@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from tracer import aside, leftovers, sandbox, supervisor, userns, wire
+from tracer import aside, chroot, leftovers, sandbox, supervisor, userns, wire
 from tracer.errors import TracerError
 from tracer.recorder import Choice, Service, ServiceOptions
 from tracer.recording import Recording
@@ -162,6 +162,7 @@ class Session:
         self._namespaces: tuple[int, ...] = ()
         self._processes: list[Process] = []
         self._commands: list[tuple[str, ...]] = []
+        self._copy: chroot.Copy | None = None
         self._asking = False
         self._why: list[str] = []
 
@@ -214,8 +215,15 @@ class Session:
             self._supervise("")
             self._why.append("in the live root, without namespaces, on the host's network")
             return
-        ids = userns.plan(options.identity.uid, options.identity.gid)
         self._place, self._lock = leftovers.create()
+        refused = options.isolation is Isolation.AUTO and root != "/" and userns.refused()
+        if options.isolation is Isolation.CHROOT or (refused and userns.capable(userns.CAP_SYS_CHROOT)):
+            self._copy = chroot.prepare(root, self._place, options.hostname, self._binds(), fresh_tmp=options.fresh_tmp)
+            self._record(None)
+            self._supervise(self._copy.place)
+            self._why += [f"namespaces are refused ({refused})" if refused else "", *self._copy.notes]
+            return
+        ids = userns.plan(options.identity.uid, options.identity.gid)
         self._record(ids)
         self._sandbox(root, ids)
 
@@ -238,11 +246,10 @@ class Session:
             place=self._place,
             hostname=options.hostname,
             private_network=options.network is Network.NONE,
-            binds=tuple(
-                sandbox.Mount(os.path.realpath(each.source), each.target, each.writable) for each in options.binds
-            ),
+            binds=self._binds(),
             fresh_tmp=options.fresh_tmp,
             ids=ids,
+            foreign=not ids.has(os.stat(root).st_uid),
         )
         sandbox.prepare(look)
         service = self._service
@@ -260,6 +267,11 @@ class Session:
                 mine.send(b"m")
         notes = self._began()
         self._why += [ids.why, notes]
+
+    def _binds(self) -> tuple[sandbox.Mount, ...]:
+        return tuple(
+            sandbox.Mount(os.path.realpath(each.source), each.target, each.writable) for each in self._options.binds
+        )
 
     def _supervise(self, chroot: str) -> None:
         service = self._service
@@ -437,7 +449,9 @@ class Session:
     def finish(self) -> Outcome:
         """What the session leaves; after `stop`. Raises TracerError when the recorder died or lost events."""
         writes: tuple[str, ...] = ()
-        if not self._options.in_place:
+        if self._copy:
+            writes = self._copy.changes()
+        elif not self._options.in_place:
             try:
                 writes = self._ask(wire.Writes())[0].check().paths
             except wire.Closed:

@@ -23,6 +23,63 @@ def like(model: str, directory: str) -> None:
     os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def adopt(above: str, below: str) -> None:
+    """Before the overlay is mounted: copy every directory of the root, so that they belong to whoever mounts.
+
+    For a root whose owner is no user of this namespace: an overlay could not copy them up when
+    something is to be made in them (EOVERFLOW). What is in them still belongs to others.
+    """
+    for directory, names, _ in os.walk(below):
+        inside = directory[len(below) :]
+        for name in names:
+            origin = f"{directory}/{name}"
+            if not os.path.islink(origin):
+                with contextlib.suppress(OSError):
+                    os.mkdir(f"{above}{inside}/{name}")
+    for directory, _, _ in os.walk(above, topdown=False):
+        if directory != above:
+            with contextlib.suppress(OSError):
+                like(below + directory[len(above) :], directory)
+
+
+def plant(above: str, below: str, path: str, *, directory: bool) -> None:
+    """Before the overlay is mounted: make a mount point where the root has none and its owner is not of this namespace.
+
+    There the overlay would refuse to make it. The directories above become copies that
+    belong to whoever mounts. Paths that lead through symbolic links are left alone.
+    """
+    *parents, last = [part for part in path.split("/") if part]
+    here = ""
+    for part in parents:
+        here = f"{here}/{part}"
+        if os.path.islink(below + here):
+            return
+    if os.path.lexists(f"{below}{here}/{last}") or _makeable(below, parents):
+        return
+    here = ""
+    for part in parents:
+        here = f"{here}/{part}"
+        if not os.path.isdir(above + here):
+            os.mkdir(above + here)
+            if os.path.isdir(below + here):
+                like(below + here, above + here)
+    place = f"{above}{here}/{last}"
+    if directory:
+        os.makedirs(place, exist_ok=True)
+    elif not os.path.lexists(place):
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+def _makeable(below: str, parents: list[str]) -> bool:
+    """Whether this process may make names in the deepest directory that is there."""
+    here = below
+    for part in parents:
+        if not os.path.isdir(f"{here}/{part}"):
+            break
+        here = f"{here}/{part}"
+    return here == below or os.access(here, os.W_OK)
+
+
 class Layer:
     """Holds descriptors of both layers, so that it works after the host's paths are gone."""
 

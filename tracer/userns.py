@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import enum
+import functools
 import os
 import pwd
 import shutil
@@ -52,6 +53,10 @@ class Plan:
     gids: tuple[tuple[int, int, int], ...] = ()
     why: str = ""
 
+    def has(self, uid: int) -> bool:
+        """Whether a user of the caller's namespace exists inside."""
+        return self.map is Map.NONE or any(first <= uid < first + count for _, first, count in self.uids)
+
 
 def unshare(flags: int) -> None:
     """unshare(2). Raises OSError."""
@@ -68,12 +73,13 @@ def join(descriptor: int, kind: int) -> None:
 
 
 def capable(capability: int) -> bool:
-    """Whether this process has a capability in its own user namespace."""
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"CapEff:"):
-                return bool(int(line.split()[1], 16) >> capability & 1)
-    return False
+    """Whether this process has a capability in its own user namespace (capget(2), so that it works without /proc)."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    if LIBC.capget(header, data) < 0:
+        return False
+    effective = data[0] | data[3] << 32
+    return bool(effective >> capability & 1)
 
 
 def keep_only(capabilities: frozenset[int]) -> None:
@@ -191,7 +197,12 @@ def refusal() -> str:
 
 
 def refused() -> str:
-    """ "" when this process can have the namespaces of a sandbox, else the reason, as the kernel gave it."""
+    """Why this process cannot have the namespaces of a sandbox, as the kernel says it; "" when it can."""
+    return _refused(os.geteuid())
+
+
+@functools.cache
+def _refused(_: int) -> str:
     flags = NEWNS | NEWPID | NEWIPC | NEWUTS
     if not capable(CAP_SYS_ADMIN):
         flags |= NEWUSER

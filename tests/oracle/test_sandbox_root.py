@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import NOBODY, as_user, own, photograph, readable_directory, run, shell, small_root
+from tests.running import (
+    NOBODY,
+    as_user,
+    own,
+    photograph,
+    readable_directory,
+    run,
+    session_directories,
+    shell,
+    small_root,
+)
 from tests.support import needs_root
-from tracer import sandbox
+from tracer import mounts, sandbox, userns
 from tracer.errors import TracerError
 from tracer.session import Bind, Command, Identity, Network, Session, SessionOptions
 
@@ -211,6 +222,75 @@ def test_host_files_can_be_mounted_read_only_and_writable(
         assert f"cannot mount {place}/nothing on /x" in str(anyone(missing))
 
 
+def test_a_root_of_another_user_can_be_read_and_added_to_and_stays_as_it_is(root: Path) -> None:
+    """An ordinary user on what root unpacked: nothing in it belongs to an id of the namespace."""
+    (root / "etc/hosts").unlink(missing_ok=True)
+    before = photograph(root)
+
+    def work() -> tuple[str, tuple[str, ...]]:
+        with start(root, record=True) as session:
+            said = shell(
+                session,
+                "cat /var/lib/app/data /etc/hosts; echo new >/var/lib/app/new; cat /var/lib/app/new; "
+                "ls -R /usr >/dev/null; rm /etc/group; mkdir /opt",
+            )
+            session.stop(15, 1)
+            return said, session.finish().writes
+
+    said, writes = as_user(NOBODY, work)
+    assert said.startswith("before\n127.0.0.1\tlocalhost")
+    assert said.endswith("new\n")
+    assert writes == ("/etc/group", "/opt", "/var/lib/app/new")
+    assert photograph(root) == before
+
+
+RANGES = "65534:200000:65536\n"
+
+
+def test_ranges_of_ids_are_real_ids(root: Path) -> None:
+    """With /etc/subuid and newuidmap: bound over the machine's own in a mount namespace of this test."""
+    own(root, NOBODY)
+    try:
+
+        def work() -> tuple[list[str], str]:
+            userns.unshare(userns.NEWNS)
+            mounts.mount("", "/", flags=mounts.REC | mounts.PRIVATE)
+            with tempfile.NamedTemporaryFile("w") as ranges:
+                ranges.write(RANGES)
+                ranges.flush()
+                os.chmod(ranges.name, 0o644)
+                for name in ("/etc/subuid", "/etc/subgid"):
+                    mounts.mount(ranges.name, name, flags=mounts.BIND)
+                before = session_directories()
+                answer = as_user(NOBODY, inside)
+                assert session_directories() == before
+                return answer
+
+        def inside() -> tuple[list[str], str]:
+            with start(root, record=True) as session:
+                said = [
+                    run(session, "id", identity=Identity(33, 33, (7, 8)))[1],
+                    run(session, "id", "-u")[1],
+                    shell(
+                        session,
+                        "chown www:www /var/lib/app/data && stat -c %U /var/lib/app/data; "
+                        "mkdir -m 700 /private; chown 33 /private",
+                    ),
+                ]
+                session.stop(15, 1)
+                outcome = session.finish()
+            assert outcome.recording is not None
+            assert {"/usr/bin/id", "/etc/passwd"} <= {each.path for each in outcome.recording.accesses}
+            assert "/var/lib/app/data" in outcome.writes
+            return said, session.explanation
+
+        said, explanation = as_user(0, work)
+    finally:
+        own(root, 0)
+    assert said == ["uid=33(www) gid=33(www) groups=33(www),7,8\n", "0\n", "www\n"]
+    assert "ranges of /etc/subuid" in explanation
+
+
 def test_a_root_of_one_static_program_is_enough(tmp_path: Path) -> None:
     """No shell, no passwd, no directory at all; the mount points are made on the overlay, as runtimes make them."""
     busybox = next((each for each in ("/bin/busybox", "/usr/bin/qemu-aarch64-static") if os.path.exists(each)), None)
@@ -274,8 +354,6 @@ def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_start_leaves_nothing(tmp_path: Path) -> None:
-    from tests.running import session_directories
-
     before = session_directories()
     for _ in range(2):
         with pytest.raises(TracerError):

@@ -55,7 +55,7 @@ class MentionRule(Rule):
             return
         text = COMMENT.sub("", raw.decode("utf-8", "surrogateescape"))
         for named in sorted(set(PATH.findall(text))):
-            path = posixpath.normpath(named.rstrip("/.,"))
+            path = posixpath.normpath(named.rstrip("/.,") or "/")
             if path.count("/") > 1 or named.endswith("/") or self._is_unit(path, view):
                 yield from self._mentioned(path, entry.path, view)
 

@@ -18,10 +18,11 @@ from slimmer.exercise.model import RunOutcome
 from slimmer.exercise.perform import Performed, perform
 from slimmer.image.archive import write_archive
 from slimmer.image.layout import Image
+from slimmer.image.reference import Reference
 from slimmer.image.unpack import write_rootfs
 from slimmer.packages.index import index
 from slimmer.plan import Plan, make_plan
-from slimmer.product import Product, write_image, write_review
+from slimmer.product import Product, mtime_policy, write_image, write_review
 from slimmer.recipe import Recipe
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
@@ -43,6 +44,10 @@ class Outputs:
     check: bool = True
     repair: bool = True
     rounds: int = 4
+
+    def __post_init__(self) -> None:
+        if self.push:
+            Reference.parse(self.push)  # a name that is none is said before the work, not after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +169,16 @@ def finish(
     _write(space.path / "check.json", verdict.dump())
     _write(space.path / "recipe.toml", recipe.dump())
     if outputs.rootfs:
-        write_rootfs(plan.root, plan.paths, Path(outputs.rootfs))
+        unset = write_rootfs(plan.root, plan.paths, Path(outputs.rootfs), mtime=mtime_policy(recipe, environ))
+        if unset:
+            teller.say(f"{outputs.rootfs}: {len(unset)} things could not be set, e.g. {unset[0].path}: {unset[0].text}")
     if outputs.archive:
         _archive(space.path / "image", outputs, recipe)
     directory = space.publish()
+    if outputs.push:
+        from slimmer.image.push import push  # an HTTP client takes a while to load
+
+        teller.say(f"pushed to {outputs.push}: {push(directory / 'image', outputs.push)}")
     return Result(directory, Product(image, report), verdict, plan, performed.explanation if performed else "")
 
 

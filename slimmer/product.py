@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,16 +43,21 @@ def write_image(
     plan: Plan, source: ImageConfig, place: Place, recipe: Recipe, directory: Path, environ: dict[str, str]
 ) -> Image:
     """The OCI layout. Raises SlimmerError."""
-    epoch = source_date_epoch(environ)
-    policy = MtimePolicy.keep()
-    if recipe.image.mtime == "epoch":
-        policy = MtimePolicy.set(epoch or 0)
-    elif epoch is not None:
-        policy = MtimePolicy.clamp(epoch)
+    policy = mtime_policy(recipe, environ)
     options = LayerOptions(Compression(recipe.image.compression), policy)
     config = configure(source, place, recipe, plan.root, plan.paths)
     groups = _groups(plan) if recipe.image.layers is Layers.SPLIT else list(plan.paths)
-    return build_image(plan.root, groups, config, directory, options, recipe.image.tag, created=epoch or 0)
+    return build_image(
+        plan.root, groups, config, directory, options, recipe.image.tag, created=source_date_epoch(environ) or 0
+    )
+
+
+def mtime_policy(recipe: Recipe, environ: Mapping[str, str]) -> MtimePolicy:
+    """What becomes of times: --mtime epoch sets them, SOURCE_DATE_EPOCH clamps them. Raises SlimmerError."""
+    epoch = source_date_epoch(environ)
+    if recipe.image.mtime == "epoch":
+        return MtimePolicy.set(epoch or 0)
+    return MtimePolicy.keep() if epoch is None else MtimePolicy.clamp(epoch)
 
 
 def _groups(plan: Plan) -> list[Group]:

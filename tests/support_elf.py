@@ -15,6 +15,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,11 +214,18 @@ def _serve() -> None:
     answers = []
     mounted = set()
     for job in json.load(sys.stdin):
-        proc = os.path.join(job["root"], "proc")
-        if proc not in mounted:
-            os.makedirs(proc, exist_ok=True)
-            subprocess.run(["mount", "--rbind", "/proc", proc], check=True)
-            mounted.add(proc)
+        root = job["root"]
+        if root not in mounted:
+            if not os.path.isdir(os.path.join(root, "proc")):  # roots that are shared are never written to
+                scratch = tempfile.mkdtemp()
+                subprocess.run(["mount", "-t", "tmpfs", "tmpfs", scratch], check=True)
+                for name in ("upper", "work"):
+                    os.mkdir(os.path.join(scratch, name))
+                options = f"lowerdir={root},upperdir={scratch}/upper,workdir={scratch}/work"
+                subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, root], check=True)
+                os.mkdir(os.path.join(root, "proc"))
+            subprocess.run(["mount", "--rbind", "/proc", os.path.join(root, "proc")], check=True)
+            mounted.add(root)
         answers.append(_run(job))
     json.dump(answers, sys.stdout)
 

@@ -14,7 +14,7 @@ from slimmer.elf.file import ElfError
 from slimmer.elf.loader import Load, Loader, Resolved, executable
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.root.directory import DirectoryRoot
-from slimmer.root.model import Root
+from slimmer.root.model import FileType, Root
 
 
 @click.command(name="resolve")
@@ -53,7 +53,7 @@ def command(
     place = DirectoryRoot(root)
     start = workdir or (os.getcwd() if os.path.realpath(root) == "/" else "/")
     loader = Loader(place, cpu=cpu)
-    asked = _executables(place) if everything else (_inside(place, root, each, start) for each in files)
+    asked = _executables(place, loader) if everything else (_inside(place, root, each, start) for each in files)
     complete = True
     for path in asked:
         try:
@@ -62,7 +62,6 @@ def command(
             if not everything:
                 raise
             click.echo(f"slim: {error.message}", err=True)
-            complete = False
             continue
         if resolved is None:
             if everything:
@@ -145,20 +144,26 @@ def _inside(place: Root, root: str, path: str, workdir: str) -> str:
     return inside
 
 
-def _executables(place: Root) -> Iterator[str]:
+def _executables(place: Root, loader: Loader) -> Iterator[str]:
     """Every program; shared objects that happen to have an x bit are left to who loads them."""
-    loader = Loader(place)
-    for entry in place.walk():
-        if entry.path in ("/proc", "/sys"):
-            continue
-        if executable(entry):
-            try:
-                file = loader.finder.file(entry)
-            except ElfError:
-                yield entry.path
+    pending = ["/"]
+    while pending:
+        directory = pending.pop()
+        for name in place.children(directory):
+            entry = place.entry(posixpath.join(directory, name))
+            if entry is None:
                 continue
-            if file is not None and not file.shared:
-                yield entry.path
+            if entry.type is FileType.DIRECTORY:
+                if entry.path not in ("/proc", "/sys", "/dev"):
+                    pending.append(entry.path)
+            elif executable(entry):
+                try:
+                    file = loader.finder.file(entry)
+                except ElfError:
+                    yield entry.path
+                    continue
+                if file is not None and not file.shared:
+                    yield entry.path
 
 
 if __name__ == "__main__":

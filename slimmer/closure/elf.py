@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
-from slimmer.elf.file import ElfError
+from slimmer.elf.dlopen import text_table
+from slimmer.elf.file import Elf, ElfError
+from slimmer.elf.glibc import Glibc
 from slimmer.elf.loader import Loader, Resolved
+from slimmer.elf.symbols import imports
 from slimmer.root.model import Entry, FileType
 from tracer.recording import Kind
 
 LOADER_VARIABLES = ("LD_AUDIT", "LD_LIBRARY_PATH", "LD_PRELOAD")
 
 Context = tuple[tuple[tuple[str, str], ...], str]  # the loader's variables, sorted; the working directory
+
+
+WATCHED = (
+    "(?:pthread_cancel|pthread_exit|backtrace|thrd_exit|dlopen|dlmopen|iconv_open|initgroups|innetgr|setnetgrent"
+    "|get[a-z0-9_]{2,16}|ether_[a-z]+)"
+)
+_MAYBE = re.compile(WATCHED.encode() + rb"\0")  # linkers let a name be the end of another
+_WATCHED = re.compile(WATCHED)
+
+
+class LoaderBox:
+    """The one Loader that the rules of a closure share, and what kept objects import."""
+
+    def __init__(self, cpu: str | None = None) -> None:
+        self._cpu = cpu
+        self._loader: Loader | None = None
+        self._imports: dict[str, frozenset[str]] = {}
+
+    def of(self, view: View) -> Loader:
+        """The loader of the root under analysis."""
+        if self._loader is None or self._loader.root is not view.root:
+            self._loader = Loader(view.root, cpu=self._cpu)
+            self._imports.clear()
+        return self._loader
+
+    def imported(self, entry: Entry, file: Elf, view: View) -> frozenset[str]:
+        """The watched symbols that an object imports. Raises ElfError.
+
+        The text table tells in one look whether any can be among its symbols; few objects go past that.
+        """
+        known = self._imports.get(entry.path)
+        if known is None:
+            known = frozenset()
+            if _MAYBE.search(text_table(view.root, entry, file)):
+                known = frozenset(name for name in imports(view.root, entry, file) if _WATCHED.fullmatch(name))
+            self._imports[entry.path] = known
+        return known
+
+    def glibc(self, file: Elf, view: View) -> Glibc | None:
+        """The glibc loader that a file runs under; None for musl, static files and unknown loaders."""
+        linker = self.of(view).linker(file)
+        return linker if isinstance(linker, Glibc) else None
 
 
 class ElfRule(Rule):
@@ -27,8 +73,8 @@ class ElfRule(Rule):
     name = "elf"
     level = Level.RECORDED
 
-    def __init__(self, *, cpu: str | None = None) -> None:
-        self._cpu = cpu
+    def __init__(self, *, cpu: str | None = None, box: LoaderBox | None = None) -> None:
+        self._box = box or LoaderBox(cpu)
         self._loader: Loader | None = None
         self._contexts: dict[str, list[Context]] = {}  # of each executed program, by canonical path
         self._readers: dict[str, list[str]] = {}  # programs that read a path, by canonical path
@@ -36,7 +82,7 @@ class ElfRule(Rule):
         self._covered: set[str] = set()  # loaded for a program or host: resolved where it belongs
 
     def begin(self, view: View) -> Iterable[Need]:
-        self._loader = Loader(view.root, cpu=self._cpu)
+        self._loader = self._box.of(view)
         self._learn(view)
         return ()
 

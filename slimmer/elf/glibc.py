@@ -79,14 +79,15 @@ class Glibc:
         run.dependencies([main, *links.objects])
         return links
 
-    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None:
-        """Continue a link map as if its program had called dlopen on this file, by its path."""
-        if links.same(found) is not None:
-            return  # loaded at its start already
+    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, name: str) -> str | None:
+        """Continue a link map as if its program had called dlopen with this name or path; says what path it got."""
         run = _Run(self, start, cpu, links)
-        added = run.adopt(found.path, found, None, "dlopen", links.main)
-        if added is not None:
+        added = run.load(name, links.main, "dlopen", optional=True, detached=True)
+        if added is None:
+            return None
+        if added.rule.startswith("dlopen"):
             run.dependencies([added])
+        return added.path
 
     def search_cache(self, name: str, cpu: Cpu) -> tuple[str | None, bool]:
         """The path that ld.so.cache gives for a name, and whether other processors could get another one."""
@@ -333,6 +334,7 @@ class _Run:
         optional: bool = False,
         preload: bool = False,
         audit: bool = False,
+        detached: bool = False,
     ) -> LinkObject | None:
         """_dl_map_object: one name, known or searched. None when there is nothing, which is noted as missing."""
         known = self.links.named(name)
@@ -342,7 +344,7 @@ class _Run:
             found, rule = self.search(name, requester, trusted_only=(preload or audit) and self.secure, audit=audit)
             if found is None:
                 raise Refused("not found")
-            return self.adopt(name, found, None if audit else requester, rule, requester, kind)
+            return self.adopt(name, found, None if audit or detached else requester, rule, requester, kind)
         except Refused as refusal:
             if preload:
                 self.links.warnings.append(f"{name} can not be preloaded ({refusal}); the loader ignores it")
@@ -366,7 +368,7 @@ class _Run:
             raise Refused(f"{found.path} is an executable")
         if not file.dynamic:
             raise Refused(f"{found.path} has no dynamic section")
-        whole = f"{kind}, {rule}" if kind in ("filter", "auxiliary") and rule else kind or rule
+        whole = f"{kind}, {rule}" if kind in ("filter", "auxiliary", "dlopen") and rule else kind or rule
         return links.add(name, found, absolute(found.path, self.start.workdir), loader, whole, requester)
 
     # -- where a name is searched

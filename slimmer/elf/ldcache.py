@@ -15,11 +15,12 @@ Source: glibc sysdeps/generic/dl-cache.h, elf/dl-cache.c, elf/cache.c.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 
 from slimmer.errors import SlimmerError
+from slimmer.root.model import Root
 
 PATH = "/etc/ld.so.cache"
 OLD_MAGIC = b"ld.so-1.7.0"
@@ -258,3 +259,37 @@ def _sorted(entries: Iterable[CacheEntry]) -> Sequence[CacheEntry]:
 
 def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def fresh(root: Root, kept_paths: Collection[str]) -> bytes | None:
+    """The cache for an image that holds only these canonical paths; None when the root has none that a loader reads.
+
+    What stays of the root's own cache is what still leads somewhere, links included, so
+    every loader of the image finds what it found before, variants and foreign
+    architectures alike. Nothing is added: a name that was not in the cache was found elsewhere.
+    """
+    try:
+        data = root.read(PATH, MAX_CACHE)
+    except SlimmerError:
+        return None
+    little = _order(data)
+    try:
+        cache = read(data, little=little)
+    except CacheError:
+        return None
+    kept = kept_paths if isinstance(kept_paths, (set, frozenset)) else frozenset(kept_paths)
+    entries = []
+    for each in cache.entries:
+        where = root.resolve(each.path)
+        if where.entry is not None and where.path in kept and all(link in kept for link in where.links):
+            entries.append(each)
+    return write(entries, little=little)
+
+
+def _order(data: bytes) -> bool:
+    """Whether a cache is little endian: by its flags, else by the number of entries that fits."""
+    at = data.find(NEW_MAGIC)
+    if at >= 0 and len(data) > at + 28 and data[at + 28] & 3 in (2, 3):
+        return data[at + 28] & 3 == 2
+    place = at + 20 if at >= 0 else 12
+    return int.from_bytes(data[place : place + 4], "little") <= int.from_bytes(data[place : place + 4], "big")

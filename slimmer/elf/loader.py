@@ -19,13 +19,16 @@ from slimmer.elf.finder import Finder
 from slimmer.elf.glibc import Glibc
 from slimmer.elf.linkmap import LinkMap
 from slimmer.elf.machine import Machine, machine_of
-from slimmer.elf.model import Cpu, Found, Kept, Libc, Load, Missing, Resolved, Start
+from slimmer.elf.model import Cpu, Kept, Libc, Load, Missing, Resolved, Start
 from slimmer.elf.musl import Musl
 from slimmer.elf.traits import MAX_LOADER, libc_of
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType, Root
 
 __all__ = ["Kept", "Libc", "Load", "Loader", "Missing", "Resolved"]
+
+
+INTERPRETER = "program interpreter"
 
 
 class Linker(Protocol):
@@ -37,7 +40,7 @@ class Linker(Protocol):
 
     def link(self, start: Start, interpreter: str, cpu: Cpu) -> LinkMap: ...
 
-    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None: ...
+    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, name: str) -> str | None: ...
 
 
 class Loader:
@@ -89,19 +92,39 @@ class Loader:
             workdir=workdir,
         )
         if host is not None and file.interpreter is None:
-            added = self._within(host, Found(path, entry, file), start)
+            added = self._within(host, file, path, start)
             if added is not None:
-                return added
+                return replace(added[0], loads=tuple(load for load in added[0].loads if load.path != path))
         name = file.interpreter or self._usual_interpreter(file)
         machine = machine_of(file)
         if name is None:
             return Resolved(path, machine.name, None, None)
-        linker = self._linker(name, workdir, file)
+        linker = self._linker(name, workdir)
         if linker is None:
             return self._without_loader(path, file, machine, name)
         chosen, libc = linker
         links = self._all_links(chosen, start, name)
         return self._answer(path, entry, file, chosen, libc, name, links)
+
+    def dlopen(
+        self, name: str, host: str, *, env: Mapping[str, str] | None = None, workdir: str = "/"
+    ) -> tuple[str, Resolved] | None:
+        """What the program or shared object at `host` gets for dlopen(name): the path, and all that it adds.
+
+        None when the name is not found, or nothing at `host` can load anything.
+        """
+        entry = self.finder.entry(host)
+        file = self.finder.file(entry) if entry is not None else None
+        if entry is None or file is None:
+            return None
+        added = self._within(host, file, name, Start(file, entry.path, env or {}, False, workdir))
+        return None if added is None or added[1] is None else (added[1], added[0])
+
+    def linker(self, file: Elf, workdir: str = "/") -> Linker | None:
+        """The rules that a file's loading follows; None for static files, and where the root has no such loader."""
+        name = file.interpreter or self._usual_interpreter(file)
+        found = self._linker(name, workdir) if name is not None else None
+        return found[0] if found is not None else None
 
     def secure(self, entry: Entry) -> bool:
         """Whether an ordinary user's exec of this file sets AT_SECURE. Source: security/commoncap.c, fs/exec.c."""
@@ -134,7 +157,7 @@ class Loader:
         kept: dict[str, Kept] = {}
         missing = list(links[0].missing)
         if file.interpreter is not None:
-            kept[name] = Kept(name, entry.path, "program interpreter")
+            kept[name] = Kept(name, entry.path, INTERPRETER)
         warnings = list(linker.warnings)
         for each in links:
             for load in each.loads():
@@ -159,8 +182,8 @@ class Loader:
             warnings=tuple(warnings),
         )
 
-    def _within(self, host: str, found: Found, start: Start) -> Resolved | None:
-        """Resolve a dlopened object in the context of a program; None when that program can not be its host."""
+    def _within(self, host: str, file: Elf, name: str, start: Start) -> tuple[Resolved, str | None] | None:
+        """dlopen(name) in the context of a program; None when it can not be the host of files like `file`."""
         entry = self.finder.entry(host)
         if entry is None:
             return None
@@ -168,12 +191,14 @@ class Loader:
             program = self.finder.file(entry)
         except ElfError:
             return None
-        if program is None or program.interpreter is None or machine_of(program).name != machine_of(found.file).name:
+        if program is None or machine_of(program).name != machine_of(file).name:
             return None
-        linker = self._linker(program.interpreter, start.workdir, program)
-        if linker is None:
+        interpreter = program.interpreter or self._usual_interpreter(program)
+        linker = self._linker(interpreter, start.workdir) if interpreter is not None else None
+        if linker is None or interpreter is None:
             return None
         chosen, libc = linker
+        got: str | None = None
         base = Start(program, entry.path, start.env, self.secure(entry), start.workdir)
         cpus = [self._pinned(chosen)] if self._cpu is not None else list(chosen.cpus)
         results: list[LinkMap] = []
@@ -182,19 +207,20 @@ class Loader:
             key = (entry.path, tuple(sorted(start.env.items())), start.workdir, cpu)
             links = self._hosts.get(key)
             if links is None:
-                links = self._hosts[key] = chosen.link(base, program.interpreter, cpu)
+                links = self._hosts[key] = chosen.link(base, interpreter, cpu)
             grown = links.copy()
             grown.missing, grown.kept = [], {}
             before |= {load.path for load in links.loads()}
-            chosen.dlopen(grown, base, cpu, found)
+            path = chosen.dlopen(grown, base, cpu, name)
+            got = got or path
             results.append(grown)
             if not grown.varied:
                 break
-        answer = self._answer(found.path, found.entry, found.file, chosen, libc, program.interpreter, results)
-        loads = tuple(load for load in answer.loads if load.path not in before and load.path != found.path)
-        return replace(answer, loads=loads)
+        answer = self._answer(host, entry, program, chosen, libc, interpreter, results)
+        kept = tuple(each for each in answer.kept if each.text != INTERPRETER)
+        return replace(answer, loads=tuple(load for load in answer.loads if load.path not in before), kept=kept), got
 
-    def _linker(self, name: str, workdir: str, file: Elf) -> tuple[Linker, Libc] | None:
+    def _linker(self, name: str, workdir: str) -> tuple[Linker, Libc] | None:
         place = posixpath.join(workdir, name)
         try:
             return self._linkers[place]

@@ -45,14 +45,16 @@ class Musl:
         run.dependencies([links.main, *(each for each in links.objects if each.file is not self.host)])
         return links
 
-    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, found: Found) -> None:
-        """Continue a link map as if its program had called dlopen on this file, by its path."""
-        if links.same(found) is not None:
-            return  # loaded at its start already
+    def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, name: str) -> str | None:
+        """Continue a link map as if its program had called dlopen with this name or path; says what path it got."""
+        known = set(links.objects)
         run = _Run(self, start, links.loader.name, links)
-        added = run.load(found.path, links.main, "dlopen", links.main)
-        if added is not None:
+        added = run.load(name, links.main, "dlopen", links.main)
+        if added is None:
+            return None
+        if added not in known and added is not links.loader:
             run.dependencies([added])
+        return added.path
 
     def system_path(self, interpreter: str, workdir: str) -> tuple[str, str]:
         """(search path, the file that gives it or ""), as load_library finds it from where the loader is."""

@@ -33,6 +33,7 @@ class Traits:
     cache: str = "/etc/ld.so.cache"
     preload: str = "/etc/ld.so.preload"
     hwcaps: tuple[str, ...] = ()  # best first
+    release: tuple[int, int] = (0, 0)  # (2, 36)
     legacy: bool = False  # searches tls/, the platform's and capability directories (before 2.37)
 
 
@@ -66,6 +67,7 @@ def traits_of(loader: bytes) -> Traits:
         cache=cache[1].decode() if cache else "/etc/ld.so.cache",
         preload=preload[1].decode() if preload else "/etc/ld.so.preload",
         hwcaps=tuple(hwcaps[1].decode().split(":")) if hwcaps else (),
+        release=known,
         legacy=bool(release) and known < (2, 37),
     )
 

@@ -176,6 +176,10 @@ def finish(
         _archive(space.path / "image", outputs, recipe)
     directory = space.publish()
     if outputs.push:
+        from slimmer.image.push import push  # the registry client takes time to import
+
+        teller.say(f"pushed {push(directory / 'image', outputs.push)} to {outputs.push}")
+    if outputs.push:
         from slimmer.image.push import push  # an HTTP client takes a while to load
 
         teller.say(f"pushed to {outputs.push}: {push(directory / 'image', outputs.push)}")

@@ -16,7 +16,7 @@ from slimmer.plan import Plan
 from slimmer.recipe import Recipe
 from slimmer.root.directory import DirectoryRoot
 from slimmer.source import Opened
-from tracer import sandbox
+from tracer import sandbox, userns
 from tracer.session import Isolation
 
 
@@ -48,7 +48,7 @@ def _isolation(opened: Opened) -> tuple[Isolation, str]:
     reason = sandbox.available()
     if not reason:
         return Isolation.AUTO, ""
-    if opened.place.in_place and sandbox.can_chroot():
+    if opened.place.in_place and userns.capable(userns.CAP_SYS_CHROOT):
         return Isolation.CHROOT, ""
     return Isolation.AUTO, f"the slim image cannot be run here: {reason}"
 

@@ -88,6 +88,8 @@ class SessionOptions:
     hostname: str = "slimmer"
     identity: Identity = field(default_factory=Identity)
     isolation: Isolation = Isolation.AUTO
+    architecture: str = ""  # of a foreign root, as uname -m says; "" for this machine's own
+    qemu: str = ""  # the qemu-user-static to run it with; "" is looked for on the host
     fresh_tmp: bool = True  # an empty /tmp, when the root has one; False: the root's own, as runtimes show it
 
 

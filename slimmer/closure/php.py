@@ -85,6 +85,9 @@ class PhpRule(Rule):
 
     def _binary(self, entry: Entry, view: View) -> Iterator[Need]:
         places = compiled_paths(entry, view, "php")
+        for place in places:
+            if "/etc/" in place:  # where php.ini is looked for, and the directory of further ini files
+                yield Need(place, Reason(self.name, f"{entry.path} reads its settings there", entry.path), tree=True)
         fresh = [place for place in places if place not in self._extensions and _holds_extensions(place, view)]
         self._extensions.extend(fresh)
         if fresh:

@@ -27,9 +27,9 @@ from slimmer.recipe import Recipe
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
 from slimmer.source import Opened, open_source
-from slimmer.verify import verify
+from slimmer.verify import verify, verify_image
 from slimmer.workspace import Workspace, workspace
-from tracer.recording import Recording, merge_all
+from tracer.recording import Recording, load, merge_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,18 @@ def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
     return recording, performed
 
 
+def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int = 0) -> Verdict:
+    """An output's image, read from its layers, against its fat root. With `rounds`, rebuilt with what was missing."""
+    recording = load(directory / "recording.json")
+    opened = open_source(recipe.source, hidden=[str(directory.absolute())], say=teller.say)
+    verdict = verify_image(opened, directory / "image", recipe, teller.observer)
+    if verdict.passed or not verdict.performed or not rounds or not verdict.misses:
+        return verdict
+    with workspace(directory) as space:
+        outputs = Outputs(directory, rounds=rounds)
+        return finish(space, opened, recording, recipe, outputs, teller, None, verdict.misses).verdict
+
+
 def record_runs(opened: Opened, recipe: Recipe, teller: Teller) -> tuple[Opened, Performed, Recording]:
     """Do the recipe's runs in the fat root; the root as it was before them, and what they touched."""
     performed = perform(opened.place, recipe, teller.observer)
@@ -138,16 +150,17 @@ def finish(
     outputs: Outputs,
     teller: Teller,
     performed: Performed | None,
+    repairs: Sequence[Miss] = (),
 ) -> Result:
-    """From a recording to a published output."""
+    """From a recording to a published output. `repairs` are misses that are known already."""
     packages = index(opened.root)
     application = application_of(opened, recipe)
     hidden = [str(space.path), str(space.target)] if opened.place.in_place else []
-    repairs: list[Miss] = []
+    added = list(repairs)
     environ = dict(os.environ)
     for turn in range(max(1, outputs.rounds)):
         teller.say("working out what is needed")
-        plan = make_plan(opened.root, packages, recording, application, recipe, repairs=repairs, hidden=hidden)
+        plan = make_plan(opened.root, packages, recording, application, recipe, repairs=added, hidden=hidden)
         teller.say(f"packing {len(plan.paths)} paths")
         image = _fresh_image(plan, opened, recipe, space.path / "image", environ)
         if not outputs.check:
@@ -155,12 +168,12 @@ def finish(
             break
         teller.say("checking the slim image")
         verdict = verify(opened, plan, image, recipe, performed, teller.observer)
-        fresh = [miss for miss in verdict.misses if miss not in repairs]
+        fresh = [miss for miss in verdict.misses if miss not in added]
         if verdict.passed or not verdict.performed or not outputs.repair or not fresh or turn + 1 == outputs.rounds:
             break
         teller.say(f"repairing: {len(fresh)} paths were looked for in vain")
-        repairs.extend(fresh)
-    verdict = replace(verdict, repaired=tuple(repairs))
+        added.extend(fresh)
+    verdict = replace(verdict, repaired=tuple(added))
     if verdict.performed and not verdict.passed:
         raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
     notes = (*opened.notes, *(performed.explanation for performed in [performed] if performed))

@@ -18,6 +18,7 @@ from slimmer.image.layout import Image, build_image
 from slimmer.image.split import Group, split
 from slimmer.image.times import MtimePolicy, source_date_epoch
 from slimmer.packages.model import PackageType
+from slimmer.packages.purl import os_release
 from slimmer.plan import Plan
 from slimmer.recipe import Layers, Recipe
 from slimmer.report.build import ReportBuilder
@@ -111,6 +112,7 @@ def write_review(
     if isinstance(fat, DirectoryRoot) and fat.unreadable:
         first = ", ".join(fat.unreadable[:3])
         said.append(f"{len(fat.unreadable)} directories could not be read and are not in the lists, e.g. {first}")
+    release = os_release(plan.root)
     report = builder.finish(
         Subject(
             source=fat.name,
@@ -121,6 +123,8 @@ def write_review(
             version=__version__,
             recorder=recording.recorder,
             user=image.config.user,
+            distribution=release.get("ID", ""),
+            release=release.get("VERSION_ID", ""),
         ),
         packages=plan.index.system_packages(),
         license_of=plan.index.license,

@@ -1,4 +1,4 @@
-"""Runs the slim image by the same exercise as the fat root, and compares."""
+"""Runs a slim image by the same exercise as the fat root, and compares."""
 
 from __future__ import annotations
 
@@ -10,41 +10,52 @@ from slimmer.check import Verdict, compare, content_differs, misses
 from slimmer.configuration import start_of
 from slimmer.exercise.drive import Observer
 from slimmer.exercise.perform import Performed, Place, perform
+from slimmer.image.config import ImageConfig
 from slimmer.image.layout import Image
 from slimmer.image.unpack import write_rootfs
 from slimmer.plan import Plan
 from slimmer.recipe import Recipe
 from slimmer.root.directory import DirectoryRoot
+from slimmer.root.model import Root
 from slimmer.source import Opened
 from tracer import sandbox, userns
 from tracer.session import Isolation
 
 
 def verify(
-    opened: Opened,
-    plan: Plan,
-    image: Image,
-    recipe: Recipe,
-    performed: Performed | None,
-    observer: Observer,
+    opened: Opened, plan: Plan, image: Image, recipe: Recipe, performed: Performed | None, observer: Observer
 ) -> Verdict:
-    """The verdict on an image. Without a way to run it: not performed, with the reason."""
-    if not recipe.runs:
-        return Verdict(False, why_not="the recipe has no run")
-    isolation, why_not = _isolation(opened)
+    """The verdict on what was just packed. Without a way to run it: not performed, with the reason."""
+    isolation, why_not = _isolation(opened, recipe)
     if why_not:
         return Verdict(False, why_not=why_not)
     with tempfile.TemporaryDirectory(prefix="slimmer-check-", ignore_cleanup_errors=True) as folder:
         tree = Path(folder) / "rootfs"
-        write_rootfs(plan.root, plan.paths, tree)
         try:
-            return _verdict(opened, plan, image, recipe, performed, observer, tree, isolation)
+            write_rootfs(plan.root, plan.paths, tree)
+            slim = DirectoryRoot(str(tree))
+            return _verdict(opened, plan.root, slim, str(tree), image.config, recipe, performed, observer, isolation)
         finally:
             shutil.rmtree(tree, ignore_errors=True)
 
 
-def _isolation(opened: Opened) -> tuple[Isolation, str]:
+def verify_image(opened: Opened, layout: Path, recipe: Recipe, observer: Observer) -> Verdict:
+    """The verdict on an image in a layout, read from its own layers. Raises SlimmerError."""
+    from slimmer.root.source import open_image  # the registry client takes time to import
+
+    isolation, why_not = _isolation(opened, recipe)
+    if why_not:
+        return Verdict(False, why_not=why_not)
+    with tempfile.TemporaryDirectory(prefix="slimmer-check-", ignore_cleanup_errors=True) as folder:
+        slim = open_image(f"oci:{layout}", cache=Path(folder))
+        config, _ = ImageConfig.parse(slim.config_json)
+        return _verdict(opened, opened.root, slim, slim.directory, config, recipe, None, observer, isolation)
+
+
+def _isolation(opened: Opened, recipe: Recipe) -> tuple[Isolation, str]:
     """How a slim tree can be run here, or why it cannot."""
+    if not recipe.runs:
+        return Isolation.AUTO, "the recipe has no run: give --run, or a recipe that has one"
     reason = sandbox.available()
     if not reason:
         return Isolation.AUTO, ""
@@ -55,23 +66,23 @@ def _isolation(opened: Opened) -> tuple[Isolation, str]:
 
 def _verdict(
     opened: Opened,
-    plan: Plan,
-    image: Image,
+    fat: Root,
+    slim: Root,
+    directory: str,
+    config: ImageConfig,
     recipe: Recipe,
     performed: Performed | None,
     observer: Observer,
-    tree: Path,
     isolation: Isolation,
 ) -> Verdict:
-    root = DirectoryRoot(str(tree))
     # As the image says, with what the runs override: the same words as in the fat root.
-    place = Place(str(tree), root, start_of(image.config), False, opened.place.architecture, isolation)
+    place = Place(directory, slim, start_of(config), False, opened.place.architecture, isolation)
     if performed is None:
         performed = perform(opened.place, recipe, observer, record=False)
-    slim = perform(place, recipe, observer, tolerant=True)
-    rows = compare(performed.outcomes, slim.outcomes)
+    tried = perform(place, recipe, observer, tolerant=True)
+    rows = compare(performed.outcomes, tried.outcomes)
     if content_differs(rows):
-        again = perform(opened.place, recipe, observer, record=False)
-        rows = compare(performed.outcomes, slim.outcomes, again.outcomes)
-    found = misses(slim.recording, plan.root, root) if slim.recording is not None else ()
-    return Verdict(True, rows, found, notes=(slim.explanation,) if slim.explanation else ())
+        again = perform(opened.place, recipe, observer, record=False, tolerant=True)
+        rows = compare(performed.outcomes, tried.outcomes, again.outcomes)
+    found = misses(tried.recording, fat, slim) if tried.recording is not None else ()
+    return Verdict(True, rows, found, notes=(tried.explanation,) if tried.explanation else ())

@@ -39,7 +39,7 @@ class Narrator:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            self._clear()
+            self.clear()
             click.echo(click.style("slim: ", dim=True) + text, err=True)
 
     def stage(self, name: str) -> None:
@@ -56,18 +56,19 @@ class Narrator:
             self._open = True
 
     def echo(self, data: bytes) -> None:
-        self._clear()
+        self.clear()
         sys.stderr.buffer.write(data)
         sys.stderr.buffer.flush()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Take an unfinished progress line away."""
         if self._open:
             click.echo("\r" + " " * WIDTH + "\r", err=True, nl=False)
             self._open = False
 
     def summary(self, result: Result, seconds: float) -> None:
         """What a person wants to know when it is over."""
-        self._clear()
+        self.clear()
         if self._quiet:
             return
         report, image, verdict = result.product.report, result.product.image, result.verdict
@@ -79,7 +80,8 @@ class Narrator:
             ("fat root", f"{megabytes(fat.bytes)} in {fat.files} files, {fat.packages} packages"),
             (
                 "slim image",
-                f"{megabytes(slim.bytes)} in {slim.files} files, {slim.packages} packages: {share:.1f} %, {transfer} packed",
+                f"{megabytes(slim.bytes)} in {slim.files} files, {slim.packages} packages"
+                + f" ({share:.1f} %, {transfer} packed)",
             ),
             ("removed", f"{fat.files - slim.files} files, {megabytes(fat.bytes - slim.bytes)}"),
             ("by --keep", levels),

@@ -123,7 +123,11 @@ talk_options = _all(
 
 def recipe_from(options: Mapping[str, Any]) -> Recipe:
     """A Recipe from a verb's options, over --recipe's. Raises UsageProblem."""
-    base = recipes.load(Path(options["recipe"])) if options.get("recipe") else Recipe()
+    return recipe_over(recipes.load(Path(options["recipe"])) if options.get("recipe") else Recipe(), options)
+
+
+def recipe_over(base: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """A Recipe changed by a verb's options: single values replace, lists are added to. Raises UsageProblem."""
     if options.get("root") and options.get("image"):
         raise UsageProblem("--root and --image both name the fat root", "give one of them")
     env = pairs(options.get("envs") or (), "--env")

@@ -55,6 +55,7 @@ class Duty:
     protected: tuple[int, ...]  # processes that commands may not signal
     runtime_capabilities: bool
     changes: Callable[[], tuple[str, ...]]
+    through: str = ""  # an emulator that takes `-0 ARGV0 PROGRAM ARGUMENTS`
 
 
 def alone(keep: Iterable[int]) -> None:
@@ -221,7 +222,8 @@ class _Loop:
                 os.close(handle)
             stage, number, text = json.loads(failure)
             raise programs.explain(stage, number, text, program, request)
-        return wire.Answer(number=child), (handle,) if handle >= 0 else ()
+        started = (os.path.normpath(os.path.join(request.workdir, program)),) if self._duty.through else ()
+        return wire.Answer(number=child, paths=started), (handle,) if handle >= 0 else ()
 
     def _failure(self, reader: int) -> bytes:
         """What the child says before exec; b"" when exec succeeded."""
@@ -264,6 +266,9 @@ class _Loop:
             argv = [os.fsencode(word) for word in request.argv]
             env = {os.fsencode(name): os.fsencode(value) for name, value in request.env}
             raw = os.fsencode(program)
+            if self._duty.through:
+                argv[:1] = [b"qemu", b"-0", argv[0], raw]
+                raw = os.fsencode(self._duty.through)
             free = userns.capable(userns.CAP_SETUID)
             stage = "workdir"
             os.chdir(request.workdir)

@@ -31,9 +31,10 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
-from tracer import init, leftovers, mounts, upper, userns, wire
+from tracer import init, leftovers, mounts, qemu, upper, userns, wire
 from tracer.errors import TracerError
 from tracer.mounts import BIND, LIBC, NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY, REC, REMOUNT, mount
+from tracer.qemu import Guest
 from tracer.recorder import Channel
 from tracer.userns import Map, Plan
 
@@ -65,6 +66,8 @@ class Furnishing:
     fresh_tmp: bool
     ids: Plan
     foreign: bool  # the root's owner does not exist in the sandbox
+    guest: Guest | None = None  # another architecture, and a static emulator for it (a real path)
+    emulator: str = ""
 
 
 def available() -> str:
@@ -171,6 +174,7 @@ def _first_process(
             pretend_paths=pretend_paths,
             protected=(),
             runtime_capabilities=True,
+            through=inside.through,
             changes=inside.changes,
         )
     )
@@ -201,6 +205,8 @@ class Inside:
     def __init__(self, look: Furnishing) -> None:
         self._look = look
         self.notes: list[str] = []
+        self.through = ""  # the emulator that commands must be started with
+        self._handler = -1
         self._layer: upper.Layer | None = None
 
     def build(self) -> None:
@@ -211,6 +217,7 @@ class Inside:
         os.chdir(look.place)
         os.umask(0o022)
         self._overlay()
+        self._emulate()
         root = os.path.join(look.place, "root")
         old = mounts.pivot(root)
         os.fchdir(old)  # a relative path is the host's, an absolute one the new root's
@@ -222,6 +229,8 @@ class Inside:
             mounts.bind(f"{look.place}/etc/{name}"[1:], _file_at(f"/etc/{name}"))
         for each in look.binds:
             self._bind(each)
+        if self.through:
+            mounts.bind(look.emulator[1:], _file_at(qemu.DIRECT), writable=False)
         with contextlib.suppress(PermissionError):  # a container's seccomp profile may forbid it
             socket.sethostname(look.hostname)
         if look.private_network:
@@ -275,6 +284,24 @@ class Inside:
                 if error.errno not in (errno.EINVAL, errno.EPERM) or number == len(tries) - 1:
                     raise
         return upper.Layer(above, "lower")
+
+    def _emulate(self) -> None:
+        guest = self._look.guest
+        if guest is None:
+            return
+        try:
+            os.mkdir("binfmt")
+            self._handler = qemu.register(guest, self._look.emulator, "binfmt")
+            self.notes.append(f"{guest.name} programs run by {self._look.emulator}, registered in the sandbox alone")
+        except OSError as error:
+            if qemu.registered(guest):
+                self.notes.append(f"{guest.name} programs run by the host's own binfmt_misc handler")
+                return
+            self.through = qemu.DIRECT
+            self.notes.append(
+                f"the command runs by {self._look.emulator}; {guest.name} programs that it starts cannot run "
+                f"(no binfmt_misc for a user namespace: {error.strerror}; Linux 6.7 has it)"
+            )
 
     def _adopt(self, above: str) -> None:
         # Through an overlay without an upper layer, because that reads a directory without changing its access time.

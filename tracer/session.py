@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from tracer import aside, chroot, leftovers, sandbox, supervisor, userns, wire
+from tracer import aside, chroot, leftovers, qemu, sandbox, supervisor, userns, wire
 from tracer.errors import TracerError
 from tracer.recorder import Choice, Service, ServiceOptions
 from tracer.recording import Recording
@@ -164,6 +164,9 @@ class Session:
         self._namespaces: tuple[int, ...] = ()
         self._processes: list[Process] = []
         self._commands: list[tuple[str, ...]] = []
+        self._guest: qemu.Guest | None = None
+        self._emulator = ""
+        self._emulated: list[str] = []
         self._copy: chroot.Copy | None = None
         self._asking = False
         self._why: list[str] = []
@@ -225,7 +228,9 @@ class Session:
             self._supervise(self._copy.place)
             self._why += [f"namespaces are refused ({refused})" if refused else "", *self._copy.notes]
             return
-        ids = userns.plan(options.identity.uid, options.identity.gid)
+        self._guest = qemu.guest(options.architecture) if options.architecture else None
+        self._emulator = qemu.find(self._guest, options.qemu) if self._guest else ""
+        ids = userns.plan(options.identity.uid, options.identity.gid, own=self._guest is not None)
         self._record(ids)
         self._sandbox(root, ids)
 
@@ -252,6 +257,8 @@ class Session:
             fresh_tmp=options.fresh_tmp,
             ids=ids,
             foreign=not ids.has(os.stat(root).st_uid),
+            guest=self._guest,
+            emulator=self._emulator,
         )
         sandbox.prepare(look)
         service = self._service
@@ -358,6 +365,7 @@ class Session:
         handle = descriptors[0] if descriptors else -1
         pid = _pid_of(handle) if handle >= 0 else answer.number if self._options.in_place else 0
         process = Process(reader, handle, pid)
+        self._emulated += answer.paths
         self._processes.append(process)
         self._commands.append(command.argv)
         return process
@@ -463,6 +471,8 @@ class Session:
         if self._service:
             recording = self._service.finish()
             problems = aside.problems(Path(self._place, "saved")) if self._options.in_place else ()
+            if self._guest:
+                recording = qemu.cleaned(recording, self._guest, self._emulator, self._emulated)
             recording = replace(
                 recording,
                 commands=tuple(sorted(set(self._commands))),

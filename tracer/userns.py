@@ -91,9 +91,12 @@ def keep_only(capabilities: frozenset[int]) -> None:
             LIBC.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0)
 
 
-def plan(uid: int, gid: int) -> Plan:
-    """The best map for this caller; `uid` and `gid` are what the run asks for, and what `single` shows."""
-    if capable(CAP_SYS_ADMIN):
+def plan(uid: int, gid: int, *, own: bool = False) -> Plan:
+    """The best map for this caller; `uid` and `gid` are what the run asks for, and what `single` shows.
+
+    `own`: a user namespace is wanted even where it is not needed.
+    """
+    if capable(CAP_SYS_ADMIN) and not own:
         return Plan(Map.NONE, why="root needs no user namespace")
     if capable(CAP_SETUID) and capable(CAP_SETGID):
         return Plan(Map.IDENTITY, _own_map("uid"), _own_map("gid"), "a user namespace with the caller's own ids")

@@ -76,13 +76,10 @@ class Narrator:
         share = 100 * slim.bytes / fat.bytes if fat.bytes else 0
         levels = ", ".join(f"{each.level} {megabytes(each.bytes)}" for each in report.levels)
         transfer = megabytes(report.subject.image_bytes)
+        weight = f"{megabytes(slim.bytes)} ({share:.1f} %, {transfer} packed)"
         rows = [
             ("fat root", f"{megabytes(fat.bytes)} in {fat.files} files, {fat.packages} packages"),
-            (
-                "slim image",
-                f"{megabytes(slim.bytes)} in {slim.files} files, {slim.packages} packages"
-                + f" ({share:.1f} %, {transfer} packed)",
-            ),
+            ("slim image", f"{weight} in {slim.files} files, {slim.packages} packages"),
             ("removed", f"{fat.files - slim.files} files, {megabytes(fat.bytes - slim.bytes)}"),
             ("by --keep", levels),
             ("image id", image.image_id),

@@ -229,7 +229,7 @@ def _failed(verdict: Verdict) -> str:
 
 
 def _archive(layout: Path, outputs: Outputs, recipe: Recipe) -> None:
-    tag = outputs.archive_tag or f"slimmer:{recipe.image.tag}"
+    tag = outputs.archive_tag or (recipe.image.tag if recipe.image.tag != "latest" else "slimmer:latest")
     if outputs.archive == "-":
         write_archive(layout, sys.stdout.buffer, tag)
         sys.stdout.buffer.flush()

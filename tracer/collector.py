@@ -47,6 +47,7 @@ class Collected:
     executions: list[Started] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     recorders: list[str] = field(default_factory=list)
+    lost: str = ""  # why there are holes
 
 
 class Collector:
@@ -229,11 +230,12 @@ class Collector:
         """All of it, in order."""
         masks: dict[bytes, int] = {}
         by: dict[bytes, set[bytes]] = {}
-        for program in self.processes.programs.values():
+        runner = self.processes.runner
+        for program in (runner, *self.processes.programs.values()):
             for (root, base), strings in program.scopes.items():
                 for raw, mask in strings.items():
-                    if not program.name:
-                        mask &= EXEC  # what the runner did between arming and exec is not the program's
+                    if program is runner:
+                        mask &= EXEC  # what it did between arming and exec is not the program's
                     if not mask:
                         continue
                     path = paths.normal_form(paths.join(root, base, raw))

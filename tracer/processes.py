@@ -68,6 +68,7 @@ class Processes:
     def __init__(self) -> None:
         self.prefix = b""
         self.programs: dict[bytes, Program] = {}
+        self.runner = Program(b"")  # whoever starts the commands, until they are executed
         self.known: dict[int, Process] = {}
         self.unsettled: set[int] = set()
         self.cwd_epoch = 0
@@ -109,20 +110,25 @@ class Processes:
         self.unsettled.discard(tid)
 
     def _program(self, tid: int, executing: bool) -> Program:
-        name = b""
         if self._armed.get(tid) is not None:
             # Several attempts to exec in a row are a search along PATH.
             if executing or not self._armed[tid]:
-                return self._named(b"")
+                return self.runner
             del self._armed[tid]
+        return self.program_of(tid)
+
+    def program_of(self, tid: int) -> Program:
+        """The program of a process, whose name is empty when it is gone or closed to us."""
+        name = b""
         try:
             name = os.readlink(b"/proc/%d/exe" % tid).removesuffix(b" (deleted)")
             name = paths.relative_to(self.prefix, name) or name
         except OSError:
             pass  # gone, or closed to us
-        return self._named(name)
+        return self.named(name)
 
-    def _named(self, name: bytes) -> Program:
+    def named(self, name: bytes) -> Program:
+        """The program with this path."""
         program = self.programs.get(name)
         if program is None:
             program = self.programs[name] = Program(name)

@@ -38,6 +38,7 @@ from tracer.seccomp import Refused, install, libc
 from tracer.syscalls import conventions
 
 if TYPE_CHECKING:
+    from tracer.fanotify import Tree, Watcher
     from tracer.ptrace import Tracer
 
 _TICK = 0.25  # seconds
@@ -53,6 +54,7 @@ class Method(enum.StrEnum):
 
     NOTIFY = "notify"
     PTRACE = "ptrace"
+    FANOTIFY = "fanotify"
 
 
 class _Declined(Exception):
@@ -91,6 +93,8 @@ class Channel:
             raise TracerError(f"the recorder is gone: {error.strerror}", "look above for why it ended") from error
         theirs.close()
         self._expect(mine)
+        if method is Method.FANOTIFY:
+            return
         # From here on, a call that names a path waits for the service; sendmsg, recvmsg and close do not.
         listener = install(self._codes[method], listener=method is Method.NOTIFY)
         if method is Method.NOTIFY:
@@ -177,6 +181,8 @@ class Service:
         if isinstance(value, str):
             raise TracerError("the recorder failed; what it recorded is lost", value)
         collected: Collected = value
+        if collected.lost:
+            raise TracerError(collected.lost, "record under less load, or with --recorder notify")
         return Recording(
             accesses=accesses(collected),
             executions=executions(collected),
@@ -213,7 +219,7 @@ def start(options: ServiceOptions) -> Service:
     for method in methods:
         if method is Method.NOTIFY:
             codes[method] = notify.code(changes=changes)
-        else:
+        elif method is Method.PTRACE:
             from tracer import ptrace
 
             codes[method] = ptrace.code(changes=changes)
@@ -243,8 +249,14 @@ def _choose(choice: Choice) -> tuple[tuple[Method, ...], str]:
         if refusal:
             raise TracerError(f"recording by notify is not possible here: {refusal}", "use --recorder ptrace, or auto")
         return (Method.NOTIFY,), "notify, because it was asked for"
-    if choice is not Choice.AUTO:
-        raise TracerError(f"the recorder {choice} watches a root that runs already", "use notify, ptrace or auto")
+    if choice in (Choice.FANOTIFY, Choice.FANOTIFY_NOTIFY):
+        from tracer import fanotify
+
+        fanotify.probe()
+        if choice is Choice.FANOTIFY:
+            return (Method.FANOTIFY,), "fanotify, because it was asked for: opened files only"
+        methods, explanation = _choose(Choice.NOTIFY)
+        return methods, f"{explanation}, and fanotify beside it"
     refusal = notify.probe()
     if refusal:
         return (Method.PTRACE,), f"ptrace, because notify is not possible here: {refusal}"
@@ -259,7 +271,7 @@ def _serve(
     try:
         _become_service(parent)
         collector = Collector(conventions(platform.machine()), options.before_change, pretend=options.pretend)
-        _Server(collector, channel, words, counter).run()
+        _Server(collector, channel, words, counter, options.choice).run()
         status = 0
     except BaseException:
         with contextlib.suppress(OSError):
@@ -292,7 +304,18 @@ def _become_service(parent: int) -> None:
 class _Server:
     """The loop of the service."""
 
-    def __init__(self, collector: Collector, channel: socket.socket, words: socket.socket, counter: mmap.mmap) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        channel: socket.socket,
+        words: socket.socket,
+        counter: mmap.mmap,
+        choice: Choice,
+    ) -> None:
+        self._choice = choice
+        self._watcher: Watcher | None = None  # imported when first needed
+        self._tree: Tree | None = None
+        self._root_pid = 0
         self._collector = collector
         self._channel = channel
         self._words = words
@@ -332,6 +355,8 @@ class _Server:
         self._publish()
         collected = self._collector.collected()
         collected.recorders = sorted(self._used)
+        if self._watcher is not None:
+            self._finish_watching(self._watcher, collected)
         self._words.setblocking(True)
         self._words.sendall(pickle.dumps(collected, pickle.HIGHEST_PROTOCOL))
 
@@ -365,6 +390,11 @@ class _Server:
 
     def _tick(self, _number: int, _frame: FrameType | None) -> None:
         self._collector.tick()
+        if self._watcher is not None:
+            self._watcher.read()
+            self._watcher.tick()
+        if self._tree is not None:
+            self._tree.tick()
         self._publish()
 
     def _publish(self) -> None:
@@ -375,7 +405,8 @@ class _Server:
     def _attend(self, timeout: int | None, *more: int) -> None:
         """Whatever is ready: words, commands to arm, and the listeners when there are several."""
         poll = select.poll()
-        for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners, *more):
+        watched = self._watcher.descriptors if self._watcher is not None else ()
+        for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners, *watched, *more):
             poll.register(fd, select.POLLIN)
         for fd, event in poll.poll(timeout):
             if fd == self._channel.fileno():
@@ -384,6 +415,8 @@ class _Server:
                 self._hear_words()
             elif fd in self._arming:
                 self._hear_arming(fd)
+            elif self._watcher is not None and fd in watched:
+                self._watcher.read()
             elif fd in self._listeners:
                 if event & select.POLLIN:
                     notify.serve_once(fd, self._collector)
@@ -408,13 +441,13 @@ class _Server:
             if not fds:
                 continue
             end = socket.socket(fileno=fds[0])
-            refusal = self._seize(pid) if message == Method.PTRACE.encode() else self._readable(pid)
+            refusal = self._take(Method(message.decode()), pid)
             if refusal:
                 self._answer(end, _NO + os.fsencode(refusal))
                 end.close()
                 continue
             self._collector.processes.arm(pid)
-            if message == Method.PTRACE.encode():
+            if message != Method.NOTIFY.encode():
                 self._answer(end, _GO)
                 end.close()
             else:
@@ -422,6 +455,45 @@ class _Server:
                 self._arming[end.fileno()] = end
                 self._callers[end.fileno()] = pid
                 self._answer(end, _GO)
+
+    def _take(self, method: Method, pid: int) -> str:
+        """Why a process cannot be recorded in this way; empty when it can."""
+        refusal = self._watch(pid) if self._choice in (Choice.FANOTIFY, Choice.FANOTIFY_NOTIFY) else ""
+        if refusal or method is Method.FANOTIFY:
+            return refusal
+        return self._seize(pid) if method is Method.PTRACE else self._readable(pid)
+
+    def _watch(self, pid: int) -> str:
+        from tracer.fanotify import Tree, Watcher
+
+        if self._watcher is None:
+            if not self._root_pid:  # the live root: others use it too
+                self._tree = Tree()
+            self._watcher = Watcher(
+                self._collector,
+                executions=self._choice is Choice.FANOTIFY,
+                wanted=self._tree.__contains__ if self._tree is not None else None,
+            )
+            try:
+                self._watcher.watch(self._root_pid)
+            except TracerError as error:
+                self._watcher = None
+                return str(error)
+            self._used.add(Method.FANOTIFY.value)
+        if self._tree is not None:
+            self._tree.add(pid)
+        return ""
+
+    def _finish_watching(self, watcher: Watcher, collected: Collected) -> None:
+        from tracer.fanotify import INCOMPLETE, LOST
+
+        if watcher.overflowed:
+            collected.lost = LOST
+        if self._choice is Choice.FANOTIFY:
+            collected.notes = sorted({*collected.notes, INCOMPLETE})
+        if self._tree is not None and self._tree.unseen:
+            note = "fanotify counted in processes that ended before it could see whose they were"
+            collected.notes = sorted({*collected.notes, note})
 
     def _seize(self, pid: int) -> str:
         from tracer.ptrace import Tracer
@@ -483,11 +555,14 @@ class _Server:
                 except OSError as error:
                     self._answer(self._words, os.fsencode(str(error)))
                     continue
+                self._root_pid = int(word.split()[1])
                 self._collector.processes.prefix = b"" if root == b"/" else root
                 self._answer(self._words, _GO)
 
     def _drain(self) -> None:
         """What was asked before the end is still noted."""
+        if self._watcher is not None:
+            self._watcher.read()
         poll = select.poll()
         for fd in self._listeners:
             poll.register(fd, select.POLLIN)

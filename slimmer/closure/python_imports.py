@@ -79,14 +79,15 @@ class Imports:
     groups: frozenset[str] = frozenset()  # literals of a source that looks up entry points
 
 
-# Only then is the whole tree walked: most sources only have statements to look at.
-CALLS = re.compile(
-    rb"__import__|import_module|subprocess|os\.(?:system|popen|exec|spawn|posix_spawn)|CDLL|LoadLibrary|dlopen"
-    rb"|find_library|which\(|getoutput|getstatusoutput|sys\.path|lazy|pkgutil|addsitedir|spawn\("
-)
-IMPORTS = re.compile(rb"__import__|import_module")
+# Only when one of these is in a source is the whole tree walked: most sources only have statements to look at.
+IMPORTS = (b"__import__", b"import_module", b"import_string", b"lazy_import", b"import_object", b"find_spec")
+CALLS = (*IMPORTS, b"subprocess", b"os.system", b"os.popen", b"os.exec", b"os.spawn", b"os.posix_spawn", b"CDLL",
+         b"LoadLibrary", b"dlopen", b"find_library", b"which(", b"getoutput", b"getstatusoutput", b"sys.path",
+         b"addsitedir", b"spawn(", b"create_subprocess")  # fmt: skip
 LISTS = re.compile(rb"subprocess|os\.(?:exec|spawn|posix_spawn)|Popen")
-ENTRY_POINTS = re.compile(rb"entry_points|iter_entry_points|load_entry_point|EntryPoint|stevedore")
+ENTRY_POINTS = (b"entry_point", b"EntryPoint", b"stevedore")
+# Where a statement of a module begins that does not continue the one before.
+BOUNDARY = re.compile(rb"\n(?!else\b|elif\b|except\b|finally\b)(?=[A-Za-z_@])")
 DOTTED = re.compile(rb"""["']((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?::[\w.]+)?["']""")
 PLAIN = re.compile(rb"""["']([A-Za-z_]\w*)(?::[A-Za-z_]\w*)?["']""")
 TEXT = re.compile(rb"""["']([\w.:-]+)["']""")
@@ -111,15 +112,17 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Import
 
     A source that this Python cannot parse (another version's syntax) is read line by line instead.
     """
-    tree = _parse(source)
+    calls = CALLS if commands else IMPORTS
+    starts = commands and LISTS.search(source) is not None
+    tree = _parse(source) if starts else _parse_beginning(source, calls)
     reader = _Reader()
     if tree is None:
         reader.imports.extend(_lines(source))
     else:
         reader.block(tree.body, When.LOADED)
-        if (CALLS if commands else IMPORTS).search(source):
-            reader.calls(tree, LISTS.search(source) is not None)
-    lookup = ENTRY_POINTS.search(source) is not None
+        if any(call in source for call in calls):
+            reader.calls(tree, starts)
+    lookup = any(word in source for word in ENTRY_POINTS)
     return Imports(
         tuple(reader.imports),
         tuple(reader.families),
@@ -132,6 +135,14 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Import
         tuple(reader.paths),
         frozenset(text.decode() for text in TEXT.findall(source)) if lookup else frozenset(),
     )
+
+
+def _parse_beginning(source: bytes, calls: Sequence[bytes]) -> ast.Module | None:
+    """The syntax tree, at least up to the last statement that is looked for: parsing is what takes the time."""
+    last = max(source.rfind(word) for word in (b"import", b"__all__", *calls))
+    boundary = BOUNDARY.search(source, max(last, 0))
+    tree = _parse(source[: boundary.start() + 1]) if boundary is not None else None
+    return tree if tree is not None else _parse(source)
 
 
 def _parse(source: bytes) -> ast.Module | None:

@@ -159,7 +159,7 @@ def registered(wanted: Guest, directory: str = "/proc/sys/fs/binfmt_misc") -> bo
     return False
 
 
-def cleaned(recording: Recording, wanted: Guest, emulator: str, started: Iterable[str]) -> Recording:
+def cleaned(recording: Recording, wanted: Guest, emulator: str, started: Iterable[Execution]) -> Recording:
     """The recording of the guest alone: without what qemu looks for, of the guest's architecture.
 
     `started` are programs that were started through the interpreter by name: they were executed, not only read.
@@ -169,13 +169,13 @@ def cleaned(recording: Recording, wanted: Guest, emulator: str, started: Iterabl
         return path == emulator or any(path == each or path.startswith(f"{each}/") for each in _PROBED)
 
     kept = [each for each in recording.accesses if not ours(each.path)]
-    direct = sorted(set(started))
-    kept += [Access(path, frozenset({Kind.EXEC}), frozenset({""})) for path in direct]
+    direct = set(started)
+    kept += [Access(each.path, frozenset({Kind.EXEC}), frozenset({""})) for each in direct]
     accesses = [replace(each, by=frozenset("" if ours(name) else name for name in each.by)) for each in kept]
     executions = [each for each in recording.executions if not ours(each.path)]
-    for each in recording.executions:
-        if each.path == DIRECT:
-            executions += [Execution(path, each.workdir, each.environment) for path in direct]
     return replace(
-        recording, accesses=collect(accesses), executions=tuple(sorted(set(executions))), architecture=wanted.name
+        recording,
+        accesses=collect(accesses),
+        executions=tuple(sorted({*executions, *direct})),
+        architecture=wanted.name,
     )

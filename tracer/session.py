@@ -27,7 +27,7 @@ from types import TracebackType
 from tracer import aside, chroot, leftovers, qemu, sandbox, supervisor, userns, wire
 from tracer.errors import TracerError
 from tracer.recorder import Choice, Service, ServiceOptions
-from tracer.recording import Recording
+from tracer.recording import ENVIRONMENT, Execution, Recording
 
 
 class Network(enum.StrEnum):
@@ -166,7 +166,7 @@ class Session:
         self._commands: list[tuple[str, ...]] = []
         self._guest: qemu.Guest | None = None
         self._emulator = ""
-        self._emulated: list[str] = []
+        self._emulated: list[Execution] = []
         self._copy: chroot.Copy | None = None
         self._asking = False
         self._why: list[str] = []
@@ -365,7 +365,8 @@ class Session:
         handle = descriptors[0] if descriptors else -1
         pid = _pid_of(handle) if handle >= 0 else answer.number if self._options.in_place else 0
         process = Process(reader, handle, pid)
-        self._emulated += answer.paths
+        search = tuple(sorted(each for each in command.env.items() if each[0] in ENVIRONMENT))
+        self._emulated += [Execution(path, command.workdir, search) for path in answer.paths]
         self._processes.append(process)
         self._commands.append(command.argv)
         return process

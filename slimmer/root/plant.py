@@ -1,4 +1,4 @@
-"""The merged tree on disk: a new directory of hard links to the layers' content.
+"""The merged tree on disk: a new directory, mostly of hard links to the layers' content.
 
 Only names from the checked tree are used, each below a directory that was just
 made here, so nothing can lead outside. Runs never write to it: the sandbox lays
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from slimmer.root.layers import IMPLIED, Tree
-from slimmer.root.records import Kind, Record
-from slimmer.root.unpack import Manner, give, set_time
+from slimmer.root.records import Kind, Record, unpack_xattrs
+from slimmer.root.unpack import Manner, dress, give, set_time
 
+# Files that a program may want to have one name only: cron ignores a crontab with another link count (database.c).
+# Content elsewhere is not worth a copy; there the run sees one link more than the image has.
+_COUNTED = (b"etc/", b"var/spool/")
+_SMALL = 1 << 20  # bytes
 _NO_LINKS = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP}  # then a copy does it
 
 
@@ -77,6 +80,9 @@ class _Planter:
 
     def _file(self, path: bytes, place: int, record: Record) -> None:
         source = self._sources[self._tree.layer_of(place)]
+        if path.startswith(_COUNTED) and record.size <= _SMALL and place not in self._tree.linked:
+            self._copy(source, path, record)
+            return
         try:
             os.link(str(record.number), path, src_dir_fd=source, dst_dir_fd=self._home)
         except OSError as error:
@@ -86,16 +92,17 @@ class _Planter:
 
     def _copy(self, source: int, path: bytes, record: Record) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with (
-            open(os.open(str(record.number), os.O_RDONLY | os.O_CLOEXEC, dir_fd=source), "rb") as reading,
-            open(os.open(path, flags, 0o600, dir_fd=self._home), "wb") as writing,
-        ):
-            shutil.copyfileobj(reading, writing, 1 << 20)
-            writing.flush()
-            if self._manner.owned:
-                give(writing.fileno(), record.uid, record.gid)
-            os.fchmod(writing.fileno(), self._manner.mode(record.mode, Kind.FILE))
-            set_time(writing.fileno(), record.mtime_ns)
+        reading = os.open(str(record.number), os.O_RDONLY | os.O_CLOEXEC, dir_fd=source)
+        try:
+            writing = os.open(path, flags, 0o600, dir_fd=self._home)
+            try:
+                while os.sendfile(writing, reading, None, 1 << 24):
+                    pass
+                dress(writing, record, unpack_xattrs(record.xattrs), self._manner)
+            finally:
+                os.close(writing)
+        finally:
+            os.close(reading)
 
     def _mode(self, path: bytes, mode: int, kind: Kind) -> None:
         os.chmod(path, self._manner.mode(mode, kind), dir_fd=self._home)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,17 +197,17 @@ def _write(entry: TarEntry, reader: TarReader, home: int, name: str, manner: Man
                 view = view[os.write(descriptor, view) :]
         if at != entry.size:
             os.ftruncate(descriptor, entry.size)
-        dress(descriptor, entry, manner)
+        dress(descriptor, entry, entry.xattrs, manner)
     finally:
         os.close(descriptor)
 
 
-def dress(descriptor: int, entry: TarEntry, manner: Manner) -> None:
+def dress(descriptor: int, entry: TarEntry | Record, xattrs: Mapping[str, bytes], manner: Manner) -> None:
     """Owner, mode, attributes and time of an open content file, as far as this user may."""
     if manner.owned:
         give(descriptor, entry.uid, entry.gid)
     os.fchmod(descriptor, manner.mode(entry.mode, Kind.FILE))
-    for name, value in entry.xattrs.items():
+    for name, value in xattrs.items():
         # Kept in the index whatever happens here; what the disk cannot carry only makes the run less faithful.
         if name.startswith(_ON_DISK) and not name.startswith(_OVERLAY):
             with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -39,6 +40,31 @@ def test_layers_are_shared_and_content_is_on_the_disk_once(tmp_path: Path) -> No
     assert len(places(store, Shelf.LAYERS)) == 3
     assert len(places(store, Shelf.ROOTS)) == 2
     assert Path(roots[0].location("/base")).samefile(roots[1].location("/base"))
+
+
+def test_what_programs_count_the_links_of_has_one_name_on_disk(tmp_path: Path) -> None:
+    data = tar(
+        Item("etc/crontab", content=b"x", mode=0o640, pax={"SCHILY.xattr.user.mark": "1"}),
+        Item("etc/one", content=b"y"),
+        Item("etc/two", "link", target="etc/one"),
+    )
+    root = open_image(layout(tmp_path / "image", data), cache=tmp_path / "cache")
+    status = os.stat(root.location("/etc/crontab"))
+    assert (status.st_nlink, stat.S_IMODE(status.st_mode), status.st_mtime) == (1, 0o640, 1_000_000_000)
+    assert root.read("/etc/crontab") == b"x"
+    assert Path(root.location("/etc/one")).samefile(root.location("/etc/two"))
+    entries = [root.entry(path) for path in ("/etc/crontab", "/etc/one")]
+    assert [entry.links for entry in entries if entry] == [1, 2]
+
+
+def test_without_hard_links_the_tree_is_made_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    monkeypatch.setattr("slimmer.root.plant.os.link", refuse)
+    root = open_image(image(tmp_path, "one"), cache=tmp_path / "cache")
+    assert root.read("/base") == b"b" * 1000
+    assert os.stat(root.location("/base")).st_nlink == 1
 
 
 def test_an_image_that_was_there_before_is_opened_without_its_layers(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ NOT_RUN = re.compile(
     r"^/usr/(?:local/)?share/(?:doc|man|info|lintian|bug|doc-base|locale|bash-completion|zsh|fish|menu|applications|pixmaps"
     r"|icons|ri)/|^/usr/(?:local/)?include/|/(?:tests?|spec|t|examples?|xt)/|\.(?:pod|h|a|la)$"
 )
+LIBRARY = re.compile(r"\.(?:so(?:\.[\d.]+)?|rb|pm|pl|al|php|jar|node)$")
 LARGEST = 64 << 20  # bytes of a binary that is searched for paths
 
 
@@ -48,9 +49,11 @@ def system_owner(path: str, view: View) -> Package | None:
 
 
 def package_content(package: Package, view: View) -> Iterator[str]:
-    """A package's files and links, but for documentation, tests and headers."""
+    """A package's files and links, but for documentation, tests, headers, and programs: who starts one names it."""
     for path in view.packages.files(package):
         if not NOT_RUN.search(path):
             entry = view.root.entry(path)
-            if entry is not None and entry.type is not FileType.DIRECTORY:
+            if entry is None or entry.type is FileType.DIRECTORY:
+                continue
+            if not entry.executable or LIBRARY.search(path):
                 yield path

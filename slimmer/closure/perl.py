@@ -26,9 +26,11 @@ CORE = re.compile(r"^(?:perl(?:-base|-modules.*)?|libperl.*)$")
 # Loaded by the interpreter itself when an operator, a layer or an error first needs them
 # (perl.c, op.c, PerlIO.c, gv.c).
 IMPLIED = """strict warnings warnings::register Carp Carp::Heavy Exporter Exporter::Heavy overload overloading
-    Errno File::Glob IO::File IO::Handle IO::Seekable Tie::Hash::NamedCapture PerlIO::scalar PerlIO::encoding Encode
+    Errno File::Glob IO::File IO::Handle IO::Seekable Tie::Hash::NamedCapture PerlIO::scalar
     utf8 feature bytes attributes re DynaLoader XSLoader AutoLoader PerlIO PerlIO::via Config Config_heavy Config_git
     constant vars Symbol SelectSaver mro integer builtin""".split()  # noqa: SIM905
+# The same, but with 10 MB of tables that a packaged helper script asks for by name if it wants them.
+IMPLIED_BY_OWN = ("PerlIO::encoding", "Encode")
 # Heads whose members are loaded by names computed at run time.
 FAMILIES = {
     "Encode": "Encode",
@@ -76,6 +78,7 @@ class PerlRule(Rule):
         self._packages: set[str] = set()
         self._families: set[str] = set()
         self._unicode = ""
+        self._own = False  # a source that no system package holds was followed
 
     def begin(self, view: View) -> Iterable[Need]:
         self._started = Started(view, EMBEDDED, "perl-command")
@@ -137,6 +140,11 @@ class PerlRule(Rule):
     def _follow(self, path: str, view: View) -> Iterator[Need]:
         found, local = self._sources[path], self._places(path, self._sources[path], view)
         core = self._is_core(path, view)
+        if not core and not self._own and system_owner(path, view) is None:
+            self._own = True
+            reason = Reason(self.name, "loaded by perl itself when text in another encoding comes", path)
+            for name in IMPLIED_BY_OWN:
+                yield from self._module(name, reason, (), view)
         for mention in found.modules:
             yield from self._module(mention.text, self._reason("loaded by", path, mention), local, view)
         for mention in found.files:

@@ -16,9 +16,13 @@ from slimmer.closure.burden import Burden, doubt
 from slimmer.closure.drops import Drops, size_of
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.profiles import Profile
+from slimmer.closure.programs import Programs, head
+from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started_programs import SYSTEM, Started
 from slimmer.packages.model import Package, PackageType
 from slimmer.root.model import Entry, FileType, sort_key
+
+SHELLS = frozenset({"sh", "dash", "ash"})  # small enough to come along with a helper
 
 
 class FamilyRule(Rule):
@@ -39,6 +43,7 @@ class FamilyRule(Rule):
         self._config_limit = max((each.config_limit for each in programs), default=0)
         self._drops = Drops(profiles)
         self._started: Started | None = None
+        self._programs: Programs | None = None
         self._burden: Burden | None = None
         self._candidates: dict[str, Package] = {}  # kept executables that may turn out to be started
         self._configured: dict[Package, str] = {}
@@ -48,6 +53,7 @@ class FamilyRule(Rule):
 
     def begin(self, view: View) -> Iterable[Need]:
         self._started = Started(view)
+        self._programs = Programs(view)
         self._burden = Burden(view.root)
         return ()
 
@@ -115,10 +121,29 @@ class FamilyRule(Rule):
             if other:
                 text = f"a run-time file of {package.name}, which comes with {owner.name}"
             reason = Reason(self.name, text, program)
+            foreign: dict[str, list[str]] = {}
             for entry in entries:
-                if entry.path not in view.kept and self._is_heavy(entry, view):
-                    continue
-                yield Need(entry.path, reason)
+                if entry.path in view.kept or not (
+                    self._is_heavy(entry, view) or self._is_foreign(entry, foreign, view)
+                ):
+                    yield Need(entry.path, reason)
+            for language, scripts in sorted(foreign.items()):
+                view.unsure(_helpers(package, language, scripts))
+
+    def _is_foreign(self, entry: Entry, foreign: dict[str, list[str]], view: View) -> bool:
+        """Whether a helper is a script in a language that nothing else brings; it would bring all of it."""
+        if not entry.executable or ".so" in posixpath.basename(entry.path):
+            return False
+        assert self._programs is not None
+        shebang = parse_shebang(head(entry, view, BUFFER))
+        if shebang is None or shebang.program in SHELLS:
+            return False
+        word = shebang.program if posixpath.basename(shebang.interpreter) == "env" else shebang.interpreter
+        places = [found.path for place in self._programs.find(word) if (found := view.root.find(place)) is not None]
+        if not places or any(place in view.kept for place in places):
+            return False
+        foreign.setdefault(shebang.program, []).append(entry.path)
+        return True
 
     def _is_heavy(self, entry: Entry, view: View) -> bool:
         assert self._burden is not None
@@ -159,6 +184,14 @@ class FamilyRule(Rule):
             return
         for entry in entries:
             yield Need(entry.path, Reason("config", f"configuration of {owner.name}", cause))
+
+
+def _helpers(package: Package, language: str, scripts: list[str]) -> Unsure:
+    names = ", ".join(posixpath.basename(path) for path in scripts[:3]) + (", …" if len(scripts) > 3 else "")
+    text = (
+        f"{len(scripts)} helper{'s' * (len(scripts) > 1)} of {package.name} not kept, as nothing else needs {language}:"
+    )
+    return Unsure("helpers", scripts[0], f"{text} {names}", 20)
 
 
 def _configuration_files(owner: Package, view: View) -> list[str]:

@@ -113,3 +113,20 @@ def test_what_a_packaged_script_may_start_does_not(top: Path) -> None:
     starts = Starts("/usr/lib/pg/bin/postgres", "/usr/bin/other")
     assert "/usr/lib/pg/lib/hstore.so" not in reached(top, recorded(), [starts, *rules()])
     assert "/usr/lib/pg/lib/hstore.so" in reached(top, recorded(executed=["/usr/bin/other"]), [starts, *rules()])
+
+
+def test_a_helper_in_a_language_that_nothing_else_brings_stays_out(tmp_path: Path) -> None:
+    files = {
+        "/usr/sbin/server": "#755 s",
+        "/usr/bin/enable": "#755 #!/usr/bin/perl -w\n",
+        "/usr/bin/reload": "#755 #!/usr/bin/env perl\n",
+        "/usr/bin/ctl": "#755 #!/bin/sh\n",
+    }
+    top = debian(tmp_path, {"server": Deb(files), "perl": Deb({"/usr/bin/perl": "#755 p", "/bin/sh": "#755 s"})})
+    grown = closure(top, recorded(executed=["/usr/sbin/server"]), rules())
+    assert "/usr/bin/ctl" in grown.paths
+    assert "/usr/bin/enable" not in grown.paths
+    assert [(doubt.kind, doubt.path) for doubt in grown.unsure] == [("helpers", "/usr/bin/enable")]
+    assert "2 helpers of server not kept, as nothing else needs perl: enable, reload" in grown.unsure[0].text
+    with_perl = closure(top, recorded(executed=["/usr/sbin/server", "/usr/bin/perl"]), rules())
+    assert {"/usr/bin/enable", "/usr/bin/reload"} <= set(with_perl.paths)

@@ -174,6 +174,8 @@ class Watcher:
             if pid == self._me or (self._wanted is not None and not self._wanted(pid)):
                 return
             path = self._by_descriptor(fd) if fd >= 0 else self._by_name(information)
+            if fd >= 0 and stat.S_ISDIR(os.fstat(fd).st_mode):
+                mask |= _ONDIR  # told by itself in FID mode only
         finally:
             if fd >= 0:
                 os.close(fd)

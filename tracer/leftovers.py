@@ -31,8 +31,9 @@ def create() -> tuple[str, int]:
     """A new session directory (a real path) and the descriptor that locks it. Raises TracerError."""
     try:
         place = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX))
-        lock = os.open(f"{place}/lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{place}/making", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.rename(f"{place}/making", f"{place}/lock")  # so that it is never seen free
     except OSError as error:
         raise TracerError(
             f"cannot make a temporary directory: {error}", "free some space, or name another place with TMPDIR"

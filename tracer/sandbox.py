@@ -156,7 +156,7 @@ def _first_process(
             os.close(descriptor)
     except OSError as error:
         with contextlib.suppress(wire.Closed):
-            line.reply(wire.Answer(f"cannot build a sandbox over {look.root}: {error}", _advice(error)))
+            line.reply(wire.Answer(f"cannot build a sandbox over {look.root}: {error}", _advice(error, look.root)))
         os._exit(1)
     except TracerError as error:
         with contextlib.suppress(wire.Closed):
@@ -180,12 +180,28 @@ def _first_process(
     )
 
 
-def _advice(error: OSError) -> str:
+def _advice(error: OSError, root: str) -> str:
+    below = _mounted_below(root)
+    if error.errno == errno.EINVAL and below:
+        return (
+            f"something is mounted in it, at {below}: unmount it, or run as root (an ordinary user cannot look behind)"
+        )
     if error.errno in (errno.EPERM, errno.EACCES):
         return userns.refusal()
     if error.errno == errno.ENOSPC:
         return "free some space in the temporary directory, or name another with TMPDIR"
     return "the kernel needs overlayfs (5.11 or newer for an ordinary user)"
+
+
+def _mounted_below(root: str) -> str:
+    """The first mount point inside a directory, or ""."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            places = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    except (OSError, UnicodeError):
+        return ""
+    prefix = root.rstrip("/") + "/"
+    return next((place for place in places if place.startswith(prefix) and "/slimmer-session-" not in place), "")
 
 
 class PidNamespace:

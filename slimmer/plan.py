@@ -75,7 +75,7 @@ def make_plan(
     reach = recipe.reach
     loaded = profiles.load_all(reach.profiles, reach.no_profiles)
     scanners = [ScannerRule()] if reach.scanner_data else []
-    rules = [*rules_for(loaded, reach.include), *scanners, RepairRule(repairs)]
+    rules = [*rules_for(loaded, reach.include, cpu=reach.cpu or None), *scanners, RepairRule(repairs)]
 
     def never(path: str) -> str:
         if any(path == top or path.startswith(f"{top}/") for top in hidden):
@@ -94,7 +94,7 @@ def make_plan(
     for path in generated:
         _add(reasons, path, Reason(GENERATED, "made anew for what is kept"), full)
     paths = tuple(sorted(reasons, key=sort_key))
-    problems = versions.check(root, [path for path in kept if not path.startswith("/proc/")])
+    problems = versions.check(root, kept, env=application.env or {})
     if problems:
         raise SlimmerError(
             "the loader would refuse what would be packed:\n  " + "\n  ".join(str(each) for each in problems[:8]),

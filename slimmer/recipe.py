@@ -98,6 +98,7 @@ class Reach:
     profiles: tuple[str, ...] = ()
     no_profiles: tuple[str, ...] = ()
     scanner_data: bool = True
+    cpu: str = ""  # keep library variants for this CPU level only ("x86-64-v3"); empty: all
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def _all(*options: Option[Any]) -> Option[Any]:
     return decorate
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """ "90", "90s", "15m", "1h" as seconds."""
 
     name = "time"
@@ -146,6 +146,7 @@ def recipe_over(base: Recipe, options: Mapping[str, Any]) -> Recipe:
             exclude=(*base.reach.exclude, *(options.get("excludes") or ())),
             profiles=(*base.reach.profiles, *(options.get("profiles") or ())),
             no_profiles=(*base.reach.no_profiles, *(options.get("no_profiles") or ())),
+            cpu=options.get("cpu") or base.reach.cpu,
             scanner_data=base.reach.scanner_data
             if options.get("scanner_data") is None
             else options["scanner_data"] != "none",

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from slimmer.closure import languages
 from slimmer.closure.application import ApplicationRule
-from slimmer.closure.elf import ElfRule
 from slimmer.closure.essentials import EssentialsRule
 from slimmer.closure.families import FamilyRule
-from slimmer.closure.libraries import LIBRARY_RULES
+from slimmer.closure.libraries import library_rules
 from slimmer.closure.mentions import MentionRule
 from slimmer.closure.model import Rule
 from slimmer.closure.names import NamesRule
@@ -20,15 +19,14 @@ from slimmer.closure.recorded import IncludeRule, RecordedRule
 from slimmer.closure.scripts import ScriptRule
 
 
-def rules_for(profiles: Sequence[Profile], include: Sequence[str] = ()) -> list[Rule]:
-    """New rules for one closure; they hold its state."""
+def rules_for(profiles: Sequence[Profile], include: Sequence[str] = (), *, cpu: str | None = None) -> list[Rule]:
+    """New rules for one closure; they hold its state. `cpu` pins the level whose library variants stay."""
     return [
         RecordedRule(),
         IncludeRule(include),
         EssentialsRule(),
         ScriptRule(),
-        ElfRule(),
-        *(rule() for rule in LIBRARY_RULES),
+        *library_rules(cpu=cpu),
         ApplicationRule(profiles),
         ProfileRule(profiles),
         FamilyRule(profiles),

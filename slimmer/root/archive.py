@@ -4,7 +4,7 @@
 
 Old: `HEX.json`, `HEX/layer.tar`, layers that occur twice as links. New (Docker 25 and
 later): the same list over `blobs/sha256/HEX`, with an OCI layout beside it.
-Older than `manifest.json` (before Docker 1.10): `repositories` and a chain of `ID/json`.
+Older than `manifest.json` (before Docker 1.10): `ancient`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimmer.errors import SlimmerError
-from slimmer.root.bundle import Bundle
+from slimmer.root.ancient import ancient_plan
+from slimmer.root.bundle import Bundle, same_name
 from slimmer.root.limits import Limits
 from slimmer.root.manifest import Plan, PlannedLayer, Platform, diff_ids_of, load_json
 
@@ -32,6 +33,8 @@ class _Image:
 
 def docker_archive_plan(bundle: Bundle, name: str, wanted: Platform | None, limits: Limits) -> Plan:
     """The plan for the image called `name` ("" when there is only one, "@N" for the N-th). Raises SlimmerError."""
+    if bundle.has("repositories") and not bundle.has("manifest.json"):
+        return ancient_plan(bundle, name, wanted, limits)
     chosen = _choose(_images(bundle, limits), name, bundle.where)
     match = _HEX.fullmatch(chosen.config)
     # The config's name is its digest; every writer since Docker 1.10 does so, and it is the image's id.
@@ -51,11 +54,6 @@ def docker_archive_plan(bundle: Bundle, name: str, wanted: Platform | None, limi
 
 def _images(bundle: Bundle, limits: Limits) -> list[_Image]:
     if not bundle.has("manifest.json"):
-        if bundle.has("repositories"):
-            raise SlimmerError(
-                f"{bundle.where}: saved by a Docker older than 1.10 (no manifest.json)",
-                "load and save it once with a newer docker or podman",
-            )
         raise SlimmerError(
             f"{bundle.where}: no manifest.json in it, so not what docker save writes",
             "for an OCI layout in a tar use oci-archive:FILE; a plain root filesystem is unpacked and given as --root",
@@ -92,10 +90,3 @@ def _choose(images: list[_Image], name: str, where: str) -> _Image:
     there = ", ".join(" ".join(image.tags) or f"@{place}" for place, image in enumerate(images))
     problem = f"no image called {name!r}" if name else f"{len(images)} images, and none is named"
     raise SlimmerError(f"{where}: {problem}", f"name one as in docker-archive:FILE:NAME; there are: {there}")
-
-
-def same_name(full: str, given: str) -> bool:
-    """Whether a short name means a full one: host, `library/` and `:latest` may be left out."""
-    if ":" not in given.rpartition("/")[2]:
-        given += ":latest"
-    return full == given or full.endswith("/" + given)

@@ -122,3 +122,10 @@ def _table(path: str, where: str, limits: Limits) -> Bundle:
     finally:
         os.close(descriptor)
     return Bundle(path, where, members)
+
+
+def same_name(full: str, given: str) -> bool:
+    """Whether a short name means a full one: host, `library/` and `:latest` may be left out."""
+    if ":" not in given.rpartition("/")[2]:
+        given += ":latest"
+    return full == given or full.endswith("/" + given)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slimmer.errors import SlimmerError
-from slimmer.root.archive import same_name
-from slimmer.root.bundle import Bundle
+from slimmer.root.bundle import Bundle, same_name
 from slimmer.root.codec import Blob, file_chunks
 from slimmer.root.limits import Limits
 from slimmer.root.manifest import Descriptor, Plan, Platform, descriptors, load_object, plan_from

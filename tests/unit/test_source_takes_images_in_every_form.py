@@ -205,6 +205,27 @@ def test_new_docker_archives_are_docker_archives_and_layouts_at_once(tmp_path: P
     assert len({root.directory for root in roots}) == 1
 
 
+def test_archives_older_than_manifests_are_read_along_their_parents(tmp_path: Path) -> None:
+    low, high = "1" * 64, "2" * 64
+    members: dict[str, bytes | str] = {
+        "repositories": dump({"host.example/app": {"1": high, "old": low}}),
+        f"{high}/json": dump({"id": high, "parent": low, "os": "linux", "config": {"Cmd": ["/bin/app"]}}),
+        f"{high}/layer.tar": TOP,
+        f"{low}/json": dump({"id": low}),
+        f"{low}/layer.tar": BASE,
+    }
+    path = archive(tmp_path / "ancient.tar", members)
+    root = open_image(f"docker-archive:{path}:app:1", cache=tmp_path / "cache")
+    assert app(root) == b"#!/bin/bash\n"
+    config = json.loads(root.config_json)
+    assert config["config"] == {"Cmd": ["/bin/app"]}
+    assert config["rootfs"]["diff_ids"] == [digest(BASE), digest(TOP)]
+    assert "older than 1.10" in root.notes[0]
+    assert app(open_image(f"docker-archive:{path}:app:old", cache=tmp_path / "cache")) == b"#!/bin/sh\n"
+    with pytest.raises(SlimmerError, match="2 images"):
+        open_image(f"docker-archive:{path}", cache=tmp_path / "cache")
+
+
 def test_a_docker_archive_whose_config_or_layer_is_not_what_its_name_says_is_refused(tmp_path: Path) -> None:
     members = docker_save(plain=True)
     members[digest(dump(CONFIG))[7:] + ".json"] = dump({**CONFIG, "os": "Linux"})
@@ -227,7 +248,15 @@ def test_a_docker_archive_whose_config_or_layer_is_not_what_its_name_says_is_ref
         ({"manifest.json": b'[{"Config":"../../../etc/passwd","Layers":[]}]'}, "no member"),
         ({"manifest.json": b"[" * 5000}, "json_depth"),
         ({"manifest.json": "manifest.json"}, "no manifest.json"),
-        ({"repositories": b"{}"}, "older than 1.10"),
+        ({"repositories": b"{}"}, "0 images, and none is named"),
+        ({"repositories": b'{"a":{"1":"../../etc"}}'}, "is no image id"),
+        ({"repositories": b'{"a":3}'}, "has no tags"),
+        ({"repositories": dump({"a": {"1": "e" * 64}})}, "no member"),
+        (
+            {"repositories": dump({"a": {"1": "e" * 64}}), "e" * 64 + "/json": dump({"parent": "e" * 64})},
+            "lead nowhere",
+        ),
+        ({"repositories": dump({"a": {"1": "e" * 64}}), "e" * 64 + "/json": dump({"parent": "../x"})}, "lead nowhere"),
         ({"etc/passwd": b"root"}, "given as --root"),
     ],
 )

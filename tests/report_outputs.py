@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slimmer.closure.model import Reason, Unsure
 from slimmer.packages.index import index
+from slimmer.packages.purl import os_release
 from slimmer.report.build import ReportBuilder
 from slimmer.report.model import KeptPath, LevelSize, RemovedPath, Subject
 from slimmer.report.rows import Rows
@@ -75,6 +76,8 @@ def make_output(
         subject
         or Subject(
             source="fat",
+            distribution=os_release(fat).get("ID", ""),
+            release=os_release(fat).get("VERSION_ID", ""),
             command=("/usr/bin/app", "--serve"),
             architecture="amd64",
             image="sha256:" + "0" * 64,

@@ -151,6 +151,8 @@ class Subject:
     version: str = ""  # of slimmer
     recorder: tuple[str, ...] = ()
     user: str = ""
+    distribution: str = ""  # os-release's ID: "debian"
+    release: str = ""  # os-release's VERSION_ID: "12"
 
 
 @dataclass(frozen=True, slots=True)

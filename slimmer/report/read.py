@@ -222,6 +222,8 @@ def _report(value: Mapping[str, Any]) -> Report:
             version=_text(subject["version"]),
             recorder=tuple(map(_text, subject["recorder"])),
             user=_text(subject["user"]),
+            distribution=_text(subject["distribution"]),
+            release=_text(subject["release"]),
         ),
         fat=_total(value["fat"]),
         slim=_total(value["slim"]),

@@ -193,6 +193,8 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "image_bytes": subject.image_bytes,
         "version": subject.version,
         "recorder": list(subject.recorder),
+        "distribution": subject.distribution,
+        "release": subject.release,
     }
 
 

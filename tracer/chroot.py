@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tracer import duplicate
 from tracer.errors import TracerError
-from tracer.sandbox import DEVICES, Mount, generated
+from tracer.interior import DEVICES, Mount
+from tracer.sandbox import generated
 
 
 @dataclass(frozen=True, slots=True)

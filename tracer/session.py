@@ -11,12 +11,10 @@ ends, nothing of the tree survives it.
 from __future__ import annotations
 
 import contextlib
-import enum
 import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,73 +22,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from tracer import aside, chroot, leftovers, qemu, sandbox, supervisor, userns, wire
+from tracer import aside, chroot, interior, leftovers, qemu, sandbox, supervisor, userns, wire
 from tracer.errors import TracerError
-from tracer.recorder import Choice, Service, ServiceOptions
+from tracer.options import Bind, Command, Identity, Isolation, Network, SessionOptions
+from tracer.process import Process, pid_of
+from tracer.recorder import Service, ServiceOptions
 from tracer.recording import ENVIRONMENT, Execution, Recording
 
-
-class Network(enum.StrEnum):
-    NONE = "none"  # a private namespace with loopback up
-    HOST = "host"
-
-
-class Isolation(enum.StrEnum):
-    """How the commands are kept apart, when not in place."""
-
-    AUTO = "auto"  # namespaces; chroot where the kernel refuses them and this process may chroot
-    NAMESPACES = "namespaces"
-    CHROOT = "chroot"  # on a copy of the root: no /proc, the host's network and process ids
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A file or directory of the host that the commands see at `target`; never part of an image."""
-
-    source: str
-    target: str
-    writable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a command runs as, in the root's own numbers."""
-
-    uid: int = 0
-    gid: int = 0
-    groups: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: argv[0] is looked up in `env`'s PATH inside the root when it has no slash."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    workdir: str = "/"
-    identity: Identity = field(default_factory=Identity)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """`root` "/" with `in_place` runs in the live root; otherwise in a sandbox over an overlay that is thrown away.
-
-    `identity` is who the commands mostly run as: where a user namespace can show one id only, it is this one.
-    In place, an ordinary user's commands run as that user where a command's identity is the default.
-    """
-
-    root: str
-    in_place: bool = False
-    record: bool = True  # False: run only (a second fat run, to learn what differs by itself)
-    recorder: Choice = Choice.AUTO
-    network: Network = Network.NONE
-    binds: tuple[Bind, ...] = ()
-    hostname: str = "slimmer"
-    identity: Identity = field(default_factory=Identity)
-    isolation: Isolation = Isolation.AUTO
-    architecture: str = ""  # of a foreign root, as uname -m says; "" for this machine's own
-    qemu: str = ""  # the qemu-user-static to run it with; "" is looked for on the host
-    fresh_tmp: bool = True  # an empty /tmp, when the root has one; False: the root's own, as runtimes show it
+__all__ = [
+    "Bind",
+    "Command",
+    "Identity",
+    "Isolation",
+    "Network",
+    "Outcome",
+    "Process",
+    "Session",
+    "SessionOptions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,55 +49,6 @@ class Outcome:
     recording: Recording | None  # None when nothing was recorded; `root` is the caller's to fill in
     saved: Mapping[str, aside.Saved | None] = field(default_factory=dict)  # in place: the state before the first change
     writes: tuple[str, ...] = ()  # sandbox: canonical paths that the run created, changed or removed
-
-
-class Process:
-    """A command that was started. Exit statuses are subprocess's: negative is a signal."""
-
-    def __init__(self, status: int, handle: int, pid: int) -> None:
-        self._status = status  # the pipe that init writes the wait status to
-        self._handle = handle  # pidfd, or -1
-        self._pid = pid
-        self._result: int | None = None
-
-    @property
-    def pid(self) -> int:
-        """Its id in the caller's pid namespace; 0 if unknown."""
-        return self._pid
-
-    def poll(self) -> int | None:
-        """The exit status, None while it runs."""
-        return self.wait(0)
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """The exit status, None when it still runs after so many seconds."""
-        if self._result is None:
-            poll = select.poll()
-            poll.register(self._status, select.POLLIN)
-            if poll.poll(None if timeout is None else timeout * 1000):
-                raw = os.read(self._status, 4)
-                # An end without a status: whoever would have told was killed, and the tree with it.
-                status = struct.unpack("=i", raw)[0] if len(raw) == 4 else signal.SIGKILL
-                self._result = os.waitstatus_to_exitcode(status)
-        return self._result
-
-    def signal(self, number: int) -> None:
-        """Send it a signal; nothing happens when it has ended."""
-        if self.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if self._handle >= 0:
-                signal.pidfd_send_signal(self._handle, number)
-            elif self._pid:
-                os.kill(self._pid, number)
-
-    def close(self) -> None:
-        """The session closes it."""
-        for descriptor in (self._status, self._handle):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._status = self._handle = -1
-        self._result = -signal.SIGKILL if self._result is None else self._result
 
 
 class Session:
@@ -248,7 +148,7 @@ class Session:
 
     def _sandbox(self, root: str, ids: userns.Plan) -> None:
         options = self._options
-        look = sandbox.Furnishing(
+        look = interior.Furnishing(
             root=root,
             place=self._place,
             hostname=options.hostname,
@@ -277,9 +177,9 @@ class Session:
         notes = self._began()
         self._why += [ids.why, notes]
 
-    def _binds(self) -> tuple[sandbox.Mount, ...]:
+    def _binds(self) -> tuple[interior.Mount, ...]:
         return tuple(
-            sandbox.Mount(os.path.realpath(each.source), each.target, each.writable) for each in self._options.binds
+            interior.Mount(os.path.realpath(each.source), each.target, each.writable) for each in self._options.binds
         )
 
     def _supervise(self, chroot: str) -> None:
@@ -323,7 +223,7 @@ class Session:
             raise TracerError("the process that starts commands ended before it began", "was it killed?") from None
         answer.check()
         first, *self._namespaces = descriptors  # type: ignore[assignment]
-        pid = _pid_of(first)
+        pid = pid_of(first)
         os.close(first)
         if self._service:
             self._service.recorded_root(pid)
@@ -363,7 +263,7 @@ class Session:
             if null >= 0:
                 os.close(null)
         handle = descriptors[0] if descriptors else -1
-        pid = _pid_of(handle) if handle >= 0 else answer.number if self._options.in_place else 0
+        pid = pid_of(handle) if handle >= 0 else answer.number if self._options.in_place else 0
         process = Process(reader, handle, pid)
         search = tuple(sorted(each for each in command.env.items() if each[0] in ENVIRONMENT))
         self._emulated += [Execution(path, command.workdir, search) for path in answer.paths]
@@ -528,12 +428,3 @@ class Session:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return answer
-
-
-def _pid_of(handle: int) -> int:
-    """The process of a pidfd in this process's own pid namespace; 0 when it cannot be told."""
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/self/fdinfo/{handle}", "rb") as lines:
-        for line in lines:
-            if line.startswith(b"Pid:"):
-                return max(0, int(line.split()[1]))
-    return 0

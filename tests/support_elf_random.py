@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimmer.elf import ldcache
@@ -45,11 +45,20 @@ class Case:
     workdir: str
     absent: frozenset[str]  # names of auxiliary filters, which may be absent
     passed: bool  # the program has filters itself: what stands before it in the list is not printed
+    program: str = "/start"
+    arch: Arch = AMD64
 
 
-def plant_case(top: Path, rng: random.Random, loader: Path, arch: Arch = AMD64, *, fatal: bool = False) -> Case:
-    """Plant one root. `loader` is the real loader to copy; with `fatal` there may be files that end the program."""
-    trusted = TRUSTED.get(arch.debian, ["/lib", "/usr/lib"])
+def plant_case(
+    top: Path, rng: random.Random, loader: Path, arch: Arch = AMD64, *, fatal: bool = False, musl: str = ""
+) -> Case:
+    """Plant one root. `loader` is the real loader to copy; with `fatal` there may be files that end the program.
+
+    `musl` is musl's name of the architecture, when `loader` is musl's.
+    """
+    if musl:
+        arch = replace(arch, loader=f"/lib/ld-musl-{musl}.so.1")
+    trusted = ["/lib", "/usr/local/lib", "/usr/lib"] if musl else TRUSTED.get(arch.debian, ["/lib", "/usr/lib"])
     places = ["/opt/a", "/opt/a/sub", "/opt/b", "/opt/b/lib", "/app", "/app/lib", "/w", "/w/lib", *trusted]
     place = top / arch.loader.lstrip("/")
     place.parent.mkdir(parents=True)
@@ -79,7 +88,15 @@ def plant_case(top: Path, rng: random.Random, loader: Path, arch: Arch = AMD64, 
         if kind < 0.9:
             return f"{rng.choice(places)}/{name}"
         return rng.choice(
-            (f"$ORIGIN/{name}", f"lib/{name}", f"./{name}", f"/opt/link/{name}", f"$LIB/{name}", f"/{name}", "libz$LIB.so")
+            (
+                f"$ORIGIN/{name}",
+                f"lib/{name}",
+                f"./{name}",
+                f"/opt/link/{name}",
+                f"$LIB/{name}",
+                f"/{name}",
+                "libz$LIB.so",
+            )
         )
 
     def tags(own: str, *, library: bool) -> list[tuple[int, str | int]]:
@@ -152,7 +169,10 @@ def plant_case(top: Path, rng: random.Random, loader: Path, arch: Arch = AMD64, 
     real.write_bytes(program(*tags("program", library=False), arch=arch))
     real.chmod(0o755)
     (top / "start").symlink_to(f"{home}/program")
-    if rng.random() < 0.6:
+    if musl and rng.random() < 0.4:
+        text = rng.choice(":\n").join(rng.sample(["/opt/a", "/opt/b/", "/usr/lib", "/lib", "", "lib"], 3))
+        (top / f"etc/ld-musl-{musl}.path").write_text(text)
+    if not musl and rng.random() < 0.6:
         entries = []
         for name in rng.sample(NAMES, 4):
             where = rng.choice((*places, "/stale"))
@@ -169,7 +189,8 @@ def plant_case(top: Path, rng: random.Random, loader: Path, arch: Arch = AMD64, 
     if rng.random() < 0.15:
         text = "".join(f"{wanted()}{rng.choice(' :')}" for _ in range(2))
         (top / "etc/ld.so.preload").write_text(text + rng.choice(("", "# comment lib.so", "\n")))
-    return Case(top, env, rng.choice(("/", "/w", "/app")), frozenset(absent), bool(filters))
+    workdir = rng.choice(("/", "/w", "/app"))
+    return Case(top, env, workdir, frozenset(absent), bool(filters), f"{home}/program", arch)
 
 
 CACHE_FLAGS = {
@@ -182,14 +203,32 @@ def job_of(case: Case, arch: Arch = AMD64) -> Job:
     return Job(str(case.root), "/start", case.env, case.workdir, arch.runner)
 
 
-def resolve(case: Case, cpu: str | None) -> Resolved:
-    found = Loader(DirectoryRoot(str(case.root)), cpu=cpu).closure("/start", env=case.env, workdir=case.workdir)
+def musl_job_of(case: Case) -> Job:
+    """musl lists under its own command; there a link to the program would be its $ORIGIN, so: the program itself."""
+    argv = (case.arch.loader, "--list", case.program)
+    return Job(str(case.root), case.program, case.env, case.workdir, case.arch.runner, argv=argv)
+
+
+def musl_difference(ours: Resolved, real: Traced) -> str:
+    """As `difference`; musl goes on after each thing that it cannot load, and says so on stderr."""
+    absent = re.findall(r"^Error loading shared library (.*): .*(?: \(needed by (.*)\))$", real.errors, re.M)
+    if {(each.name, each.needed_by) for each in ours.missing if each.needed_by != ours.file} != {
+        pair for pair in absent if pair[1] != ours.file
+    } or {each.name for each in ours.missing} < {name for name, _ in absent}:
+        return f"missing\n  ours {ours.missing}\n  real {real.errors}"
+    loads = tuple((each.name, each.path) for each in ours.loads)
+    theirs = tuple(pair for pair in real.loads if pair[0] != ours.interpreter)
+    return "" if loads == theirs else f"loads\n  ours {loads}\n  real {theirs}"
+
+
+def resolve(case: Case, cpu: str | None, path: str = "/start") -> Resolved:
+    found = Loader(DirectoryRoot(str(case.root)), cpu=cpu).closure(path, env=case.env, workdir=case.workdir)
     assert found is not None
     return found
 
 
 def difference(case: Case, ours: Resolved, real: Traced) -> str:
-    """"" when ours says what the real loader said, else what differs."""
+    """ "" when ours says what the real loader said, else what differs."""
     if "statically linked" in real.output:
         return "" if not ours.loads else f"{ours.loads} for a static program"
     if real.status == 127 or "error while loading" in real.errors:

@@ -53,7 +53,7 @@ def command(
     place = DirectoryRoot(root)
     start = workdir or (os.getcwd() if os.path.realpath(root) == "/" else "/")
     loader = Loader(place, cpu=cpu)
-    asked = _executables(place, loader) if everything else (_inside(place, root, each, start) for each in files)
+    asked = executables(place, loader) if everything else (_inside(place, root, each, start) for each in files)
     complete = True
     for path in asked:
         try:
@@ -144,7 +144,7 @@ def _inside(place: Root, root: str, path: str, workdir: str) -> str:
     return inside
 
 
-def _executables(place: Root, loader: Loader) -> Iterator[str]:
+def executables(place: Root, loader: Loader) -> Iterator[str]:
     """Every program; shared objects that happen to have an x bit are left to who loads them."""
     pending = ["/"]
     while pending:

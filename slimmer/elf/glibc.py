@@ -10,12 +10,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from slimmer.elf import ldcache
 from slimmer.elf.file import DF_1_NODEFLIB, DF_1_PIE, MAGIC, PT_LOAD, Elf, ElfError, Tag, Type
 from slimmer.elf.finder import Directory, Finder, absolute
 from slimmer.elf.linkmap import LinkMap, LinkObject
-from slimmer.elf.machine import machine_of, matches, tolerates
+from slimmer.elf.machine import machine_of, matches, other_floats, tolerates
 from slimmer.elf.model import Cpu, Found, Start
 from slimmer.elf.tokens import count_tokens, expand
 from slimmer.elf.traits import Traits, processors, subdirectories, traits_of
@@ -46,6 +47,9 @@ class Glibc:
         self.traits: Traits = traits_of(content)
         self.soname = interpreter.soname
         self.cpus: tuple[Cpu, ...] = processors(self.machine, self.traits)
+        if self.traits.nohwcap and finder.entry(self.traits.nohwcap) is not None:
+            self.cpus = (replace(self.cpus[0], capabilities=(), platform=None, hwcap=0),)
+            self.traits = replace(self.traits, legacy=False)
         self._flags = {self.machine.cache_flags, self.machine.other_flags} - {0}
         self._candidates: dict[str, Found | Refused | Blocked | None] = {}
         self._places: dict[str, Place] = {}
@@ -141,14 +145,18 @@ class Glibc:
             return Refused(f"{place} is not ELF")
         if ident[4] != self.host.bits // 32:
             return None  # another class: not fatal
+        # The header's machine as this loader reads it, whatever the file's own byte order.
+        foreign = int.from_bytes(ident[18:20], "little" if self.host.little else "big") != self.host.machine
         if ident[5] != (1 if self.host.little else 2):
-            return Refused(f"{place} has the other byte order")
+            return None if self.traits.lenient and foreign else Refused(f"{place} has the other byte order")
         try:
             file = self.finder.file(entry)
         except ElfError as error:
-            return Refused(error.message)
+            return None if foreign and ident[6] == 1 else Refused(error.message)
         assert file is not None
         if not tolerates(file, self.host):
+            if self.traits.lenient and (not matches(file, self.host) or other_floats(file, self.host)):
+                return None
             return Refused(f"{place} has another ABI")
         if not matches(file, self.host):
             return None

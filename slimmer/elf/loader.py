@@ -10,6 +10,7 @@ foreign architecture, a patched search path or a moved loader need no table.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -29,6 +30,7 @@ __all__ = ["Kept", "Libc", "Load", "Loader", "Missing", "Resolved"]
 
 
 INTERPRETER = "program interpreter"
+LEVEL = re.compile(r"(x86-64-v|power|z|la64v)\d[\d.]*(\+\w+)?")
 
 
 class Linker(Protocol):
@@ -146,8 +148,8 @@ class Loader:
             if each.name == self._cpu:
                 return each
         known = ", ".join(each.name for each in linker.cpus)
-        if any(self._cpu == each.name for other in self._linkers.values() if other for each in other[0].cpus):
-            return linker.cpus[0]  # a level of another architecture of the same root
+        if self._cpu is not None and LEVEL.fullmatch(self._cpu):
+            return linker.cpus[0]  # a level of another architecture, or one that this loader does not know yet
         raise SlimmerError(f"the loader for {linker.machine.name} knows no processor {self._cpu}", f"known: {known}")
 
     def _answer(

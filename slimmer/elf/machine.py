@@ -191,6 +191,13 @@ def matches(file: Elf, host: Elf) -> bool:
     return True
 
 
+def other_floats(file: Elf, host: Elf) -> bool:
+    """ARM: hard float in soft or the reverse, where the file says so (VALID_FLOAT_ABI)."""
+    if host.machine != EM_ARM or file.flags & 0xFF000000 != 0x05000000:
+        return False
+    return bool(file.flags & (EF_ARM_SOFT if machine_of(host).name == "armhf" else EF_ARM_HARD))
+
+
 def tolerates(file: Elf, host: Elf) -> bool:
     """glibc's VALID_ELF_HEADER beyond magic, class and byte order; a file that fails it ends the program.
 
@@ -200,10 +207,8 @@ def tolerates(file: Elf, host: Elf) -> bool:
     known = {0, 3, 64} if host.machine == EM_ARM else {0, 3}  # SYSV, GNU, ARM_AEABI
     if file.ident[6] != 1 or abi not in known or any(file.ident[9:16]) or file.version != 1:
         return False
-    if host.machine == EM_ARM and file.flags & 0xFF000000 == 0x05000000:
-        wrong = EF_ARM_SOFT if machine_of(host).name == "armhf" else EF_ARM_HARD
-        if file.flags & wrong:
-            return False
+    if other_floats(file, host):
+        return False
     if host.machine in (EM_MIPS, EM_MIPS_RS3_LE) and abi == 0:
         return abi_version < 6
     return abi_version == 0 or (abi == 3 and abi_version < 4)  # LIBC_ABI_MAX

@@ -20,6 +20,7 @@ _CACHE = re.compile(rb"(?<=\0)(/[\x21-\x7e]*/ld\.so\.cache)\0")
 _PRELOAD = re.compile(rb"(?<=\0)(/[\x21-\x7e]*/ld\.so\.preload)\0")
 _HWCAPS = re.compile(rb"(?<![\x21-\x7e])((?:x86-64-v|power|z|la64v)\d[\d.]*(?::(?:x86-64-v|power|z|la64v)\d[\d.]*)*)\0")
 _RELEASE = re.compile(rb"release version (\d+)\.(\d+)")
+_DEBIAN = re.compile(rb"\((?:Debian|Ubuntu) E?GLIBC ")
 _MUSL_PATH = re.compile(rb"/etc/ld-musl-([\x21-\x7e]+)\.path\0")
 _MUSL_DEFAULT = re.compile(rb"(?<=\0)(/[\x21-\x39\x3b-\x7e]+(?::/[\x21-\x39\x3b-\x7e]+)+)\0")
 
@@ -34,6 +35,8 @@ class Traits:
     preload: str = "/etc/ld.so.preload"
     hwcaps: tuple[str, ...] = ()  # best first
     release: tuple[int, int] = (0, 0)  # (2, 36)
+    lenient: bool = False  # passes over files of other machines before it looks at their ABI: Debian's patch
+    nohwcap: str = ""  # a file that turns all capability directories off, in old Debians
     legacy: bool = False  # searches tls/, the platform's and capability directories (before 2.37)
 
 
@@ -68,14 +71,18 @@ def traits_of(loader: bytes) -> Traits:
         preload=preload[1].decode() if preload else "/etc/ld.so.preload",
         hwcaps=tuple(hwcaps[1].decode().split(":")) if hwcaps else (),
         release=known,
+        lenient=_DEBIAN.search(loader) is not None,
+        nohwcap="/etc/ld.so.nohwcap" if b"\0/etc/ld.so.nohwcap\0" in loader else "",
         legacy=bool(release) and known < (2, 37),
     )
 
 
 def musl_search_path(loader: bytes) -> tuple[str, str]:
     """(architecture as in /etc/ld-musl-ARCH.path, default search path) of a musl loader; "" where it does not say."""
-    arch, default = _MUSL_PATH.search(loader), _MUSL_DEFAULT.search(loader)
-    return arch[1].decode() if arch else "", default[1].decode() if default else "/lib:/usr/local/lib:/usr/lib"
+    arch = _MUSL_PATH.search(loader)
+    lists = (match[1].decode() for match in _MUSL_DEFAULT.finditer(loader))  # execvp's default PATH is another one
+    default = next((each for each in lists if all("lib" in part for part in each.split(":"))), "")
+    return arch[1].decode() if arch else "", default or "/lib:/usr/local/lib:/usr/lib"
 
 
 def processors(machine: Machine, traits: Traits) -> tuple[Cpu, ...]:

@@ -59,6 +59,7 @@ FAMILIES = {
     "XML::SAX": "XML::SAX",
     "Net::SSLeay": "Net::SSLeay",
 }
+SHALLOW = frozenset({"IO"})  # `use IO` loads IO::Handle and its like; IO::Compress::… are a family of their own
 NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
 COMPILED = re.compile(rb"(?<=\0)([A-Z]\w*(?:::\w+)+)(?=\0)")
 LARGEST = 4 << 20
@@ -225,6 +226,8 @@ class PerlRule(Rule):
                 found = view.root.find(place)
                 if found is not None and found.type is FileType.DIRECTORY:
                     for entry in view.root.walk(found.path):
+                        if name in SHALLOW and posixpath.dirname(entry.path) != found.path:
+                            continue
                         if not entry.path.endswith((".pod", ".h")):
                             yield Need(entry.path, reason)
 

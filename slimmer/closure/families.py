@@ -142,7 +142,8 @@ class FamilyRule(Rule):
         places = [found.path for place in self._programs.find(word) if (found := view.root.find(place)) is not None]
         if not places or any(place in view.kept for place in places):
             return False
-        foreign.setdefault(shebang.program, []).append(entry.path)
+        if entry.path not in foreign.setdefault(shebang.program, []):
+            foreign[shebang.program].append(entry.path)
         return True
 
     def _is_heavy(self, entry: Entry, view: View) -> bool:

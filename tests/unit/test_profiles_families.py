@@ -121,6 +121,7 @@ def test_a_helper_in_a_language_that_nothing_else_brings_stays_out(tmp_path: Pat
         "/usr/bin/enable": "#755 #!/usr/bin/perl -w\n",
         "/usr/bin/reload": "#755 #!/usr/bin/env perl\n",
         "/usr/bin/ctl": "#755 #!/bin/sh\n",
+        "/usr/bin/disable": "-> enable",
     }
     top = debian(tmp_path, {"server": Deb(files), "perl": Deb({"/usr/bin/perl": "#755 p", "/bin/sh": "#755 s"})})
     grown = closure(top, recorded(executed=["/usr/sbin/server"]), rules())

@@ -23,7 +23,8 @@ from typing import Protocol, Self, assert_never
 
 import zstandard
 
-GZIP_LEVEL = 6
+# zlib's level 5 takes two thirds of the time of level 6 for half a percent more bytes (shared libraries, measured).
+GZIP_LEVEL = 5
 ZSTD_LEVEL = 3
 # RFC 1952: deflate, no flags, no time, no extra flags, and OS 255, "unknown": Python's own gzip varies here.
 GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"

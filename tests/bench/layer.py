@@ -3,10 +3,11 @@
     python -m tests.bench.layer [--root DIR] [--megabytes N] [--rounds N]
 
 Every command is given the same paths, read once before so that the disk does not
-count; rounds are interleaved and the median is told. "hash alone" and "deflate
-alone" are the least that any writer has to do with these bytes: sha256 of the tar
-stream, and zlib level 6 of it on all cores. The last column is the time
-relative to the slower of the two that belong to the row.
+count, and writes its result to a file; rounds are interleaved and the median is
+told. "hash alone" and "deflate alone" are the least that any writer has to do with
+these bytes: sha256 of the tar stream, and deflate or zstd of it on all cores, at the
+levels that slimmer uses. The last column is the time relative to the slower of the
+two that belong to the row.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import zstandard
 
 from slimmer.image.compress import GZIP_LEVEL, ZSTD_LEVEL, Compression, Gzip, Zstd, cores
 from slimmer.image.config import ImageConfig
-from slimmer.image.layer import LayerOptions, write_layer
+from slimmer.image.layer import Layer, LayerOptions, write_layer
 from slimmer.image.layout import build_image
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import FileType, sort_key
@@ -39,7 +40,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from slimmer.image.compress import Compression
-from slimmer.image.layer import LayerOptions, write_layer
+from slimmer.image.layer import Layer, LayerOptions, write_layer
 from slimmer.root.directory import DirectoryRoot
 paths = Path(sys.argv[2]).read_bytes().decode("utf-8", "surrogateescape").split("\\0")
 write_layer(DirectoryRoot(sys.argv[1]), paths, Path(sys.argv[3]), LayerOptions(Compression(sys.argv[4])))
@@ -125,31 +126,49 @@ def _bench(root: DirectoryRoot, paths: list[str], top: Path, rounds: int) -> Non
         ("slimmer, plain", "hash alone (sha256)", ours(Compression.NONE)),
         ("slimmer, gzip", "deflate alone, all cores", ours(Compression.GZIP)),
         ("slimmer, zstd", "zstd alone, all cores", ours(Compression.ZSTD)),
-        ("tar | sha256sum", "hash alone (sha256)", shell(f"{tar} | sha256sum")),
-        ("tar | gzip -6 | sha256sum", "deflate alone, all cores", shell(f"{tar} | gzip -6 | sha256sum")),
-        ("tar | zstd -3 | sha256sum", "zstd alone, all cores", shell(f"{tar} | zstd -3 | sha256sum")),
+        ("tar | sha256sum", "hash alone (sha256)", shell(f"{tar} | tee {top}/tar | sha256sum")),
+        ("tar | gzip -6 | sha256sum", "deflate alone, all cores", shell(f"{tar} | gzip -6 | tee {top}/gz | sha256sum")),
+        ("tar | zstd -3 | sha256sum", "zstd alone, all cores", shell(f"{tar} | zstd -3 | tee {top}/zst | sha256sum")),
     ]
     if shutil.which("umoci"):
         subprocess.run(["sh", "-c", f"{tar} > {top}/all.tar"], check=True, capture_output=True)
         rows.append(("umoci raw add-layer", "deflate alone, all cores", umoci))
     if shutil.which("buildah") and os.geteuid() == 0:
         rows += _buildah_row(top, tar)
+    files = {
+        "tar | sha256sum": top / "tar",
+        "tar | gzip -6 | sha256sum": top / "gz",
+        "tar | zstd -3 | sha256sum": top / "zst",
+        "umoci raw add-layer": top / "umoci",
+        "buildah commit": top / "buildah",
+    }
     taken: dict[str, list[float]] = {label: [] for label, _, _ in rows}
+    sizes: dict[str, int] = {}
     for _ in range(rounds):
         for label, _, work in rows:
             began = time.perf_counter()
-            work()
+            done = work()
             taken[label].append(time.perf_counter() - began)
+            if isinstance(done, Layer):
+                sizes[label] = done.size
+            elif label in files:
+                sizes[label] = _weight(files[label])
     medians = {label: statistics.median(each) for label, each in taken.items()}
-    print(f"{'':28} {'seconds':>8} {'MB/s':>7} {'against the least':>18}")
+    print(f"{'':28} {'seconds':>8} {'MB/s':>7} {'MB written':>11} {'against the least':>18}")
     for label, least, _ in rows:
         floor = max(medians[least], medians["hash alone (sha256)"]) if least else 0
         ratio = f"{medians[label] / floor:.2f}x" if floor else ""
-        print(f"{label:28} {medians[label]:8.2f} {len(stream) / 1e6 / medians[label]:7.0f} {ratio:>18}")
+        speed = len(stream) / 1e6 / medians[label]
+        written = f"{sizes[label] / 1e6:.1f}" if label in sizes else ""
+        print(f"{label:28} {medians[label]:8.2f} {speed:7.0f} {written:>11} {ratio:>18}")
     for form in Compression:
         command = [sys.executable, "-c", MEASURE, "/", str(everything), str(blobs), form.value]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         print(f"peak memory, {form.value}: {done.stdout.strip()} MB")
+
+
+def _weight(place: Path) -> int:
+    return sum(each.stat().st_size for each in ([place] if place.is_file() else place.rglob("*")) if each.is_file())
 
 
 def _buildah_row(top: Path, tar: str) -> list[tuple[str, str, Callable[[], object]]]:

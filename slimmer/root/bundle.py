@@ -109,8 +109,8 @@ def _table(path: str, where: str, limits: Limits) -> Bundle:
     try:
         reader = TarReader(FileFeed(descriptor), where, limits)
         for count, entry in enumerate(reader):
-            if count >= limits.entries:
-                raise too_much(where, f"more than {limits.entries:,} members", "entries")
+            if count >= limits.members:
+                raise too_much(where, f"more than {limits.members:,} members", "members")
             name = posixpath.normpath(entry.name)
             # The names are keys of a table and nothing else, so a hostile one can only fail to be found.
             if entry.type is TarType.FILE and entry.sparse is None:

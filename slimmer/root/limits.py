@@ -28,6 +28,7 @@ class Limits:
     depth: int = 400  # directories below each other
     header_bytes: int = MIB  # one PAX header, GNU long name or sparse map
     layers: int = 1000
+    members: int = 100_000  # of an archive that carries images
     json_bytes: int = 8 * MIB  # one manifest, index or config
     json_depth: int = 64
     archive_bytes: int = 64 * GIB  # what is spooled from a stream or a compressed archive

@@ -272,6 +272,12 @@ def test_an_empty_stream_and_a_stream_without_end_are_refused(tmp_path: Path) ->
         open_image("-", cache=tmp_path / "cache", stdin=endless, limits=Limits(archive_bytes=10**6))
 
 
+def test_an_archive_of_very_many_members_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "many.tar", {f"f{place}": b"" for place in range(20)})
+    with pytest.raises(SlimmerError, match="--limit members="):
+        open_image(f"docker-archive:{path}", cache=tmp_path / "cache", limits=Limits(members=19))
+
+
 def test_of_several_images_one_must_be_named(tmp_path: Path) -> None:
     maker = LayoutMaker(tmp_path / "image")
     maker.image([BASE], tag="one")

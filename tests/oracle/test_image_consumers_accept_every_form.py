@@ -31,7 +31,7 @@ Architecture: amd64
 Version: 1.2-3
 Description: shows that scanners read what was packed
 """
-NO_ZSTD = "releases of Debian 12 do not read zstd here"
+NO_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def test_skopeo_copies_to_every_place_with_the_same_digest(
     command = ["skopeo", "copy", "-q", source, f"docker-archive:{tmp_path}/docker.tar:x:1"]
     done = subprocess.run(command, capture_output=True, text=True)
     if form is Compression.ZSTD and done.returncode:
-        pytest.skip(f"{NO_ZSTD}: {done.stderr[-120:]}")
+        assert NO_ZSTD in done.stderr  # the table's "no": Debian 12's release knows no zstd here, and says just that
+        return
     assert done.returncode == 0, done.stderr
     config = json.loads(run("skopeo", "inspect", "--config", f"docker-archive:{tmp_path}/docker.tar"))
     assert config["rootfs"]["diff_ids"] == [made.image.layers[0].diff_id]
@@ -143,7 +144,8 @@ def test_umoci_unpacks_a_bundle(built: dict[Compression, Built], form: Compressi
     command = ["umoci", "unpack", *rootless, "--image", f"{built[form].layout}:latest", f"{tmp_path}/bundle"]
     done = subprocess.run(command, capture_output=True, text=True)
     if form is Compression.ZSTD and done.returncode:
-        pytest.skip(f"{NO_ZSTD}: {done.stderr[-120:]}")
+        assert NO_ZSTD in done.stderr  # the table's "no": Debian 12's release knows no zstd here, and says just that
+        return
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bundle/rootfs/etc/os-release").read_text() == RELEASE
     assert json.loads((tmp_path / "bundle/config.json").read_text())["process"]["args"] == ["/bin/hello"]

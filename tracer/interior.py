@@ -99,19 +99,28 @@ class Inside:
         return self._layer.changes() if self._layer else ()
 
     def _overlay(self) -> None:
-        try:
-            self._layer = self._mounted("upper", "work")
-        except OSError as first:
-            # The temporary directory's filesystem cannot be an upper layer (overlayfs, NFS, some FUSE), or it is
-            # inside the root itself.
-            mount("tmpfs", "work", "tmpfs", NOSUID | NODEV, "mode=755")
-            for name in ("upper", "work"):
-                os.mkdir(f"work/{name}")
+        on_disk, in_memory = ("upper", "work"), ("memory/upper", "memory/work")
+        # Adopting makes thousands of directories: in memory that takes no time.
+        order = (in_memory, on_disk) if self._look.foreign else (on_disk, in_memory)
+        first: OSError | None = None
+        for above, work in order:
             try:
-                self._layer = self._mounted("work/upper", "work/work")
-            except OSError:
-                raise first from None
-            self.notes.append(f"changes are held in memory ({first.strerror} for an overlay in {self._look.place})")
+                if above == in_memory[0]:
+                    os.mkdir("memory")
+                    mount("tmpfs", "memory", "tmpfs", NOSUID | NODEV, "mode=755")
+                    for name in in_memory:
+                        os.mkdir(name)
+                self._layer = self._mounted(above, work)
+                if above == in_memory[0]:
+                    why = f" ({first.strerror} for an overlay in {self._look.place})" if first else ""
+                    self.notes.append(f"changes are held in memory{why}")
+                return
+            except OSError as error:
+                # The temporary directory's filesystem cannot be an upper layer (overlayfs, NFS, some FUSE), or it
+                # is inside the root itself; tmpfs has had xattrs for users since Linux 6.6.
+                first = first or error
+        assert first is not None
+        raise first
 
     def _mounted(self, above: str, work: str) -> upper.Layer:
         if self._look.foreign:

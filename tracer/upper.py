@@ -6,6 +6,9 @@ import contextlib
 import os
 import stat
 
+_STATE = ("/var", "/run", "/home", "/root", "/srv")
+_BULK = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache/apt", "/var/cache/debconf")
+_SMALL, _ADOPTED = 256 << 10, 32 << 20  # bytes of one file, and of all
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.redirect", "user.overlay.redirect")
 
 
@@ -24,22 +27,46 @@ def like(model: str, directory: str) -> None:
 
 
 def adopt(above: str, below: str) -> None:
-    """Before the overlay is mounted: copy every directory of the root, so that they belong to whoever mounts.
+    """Before the overlay is mounted: make a root's directories belong to whoever mounts.
 
-    For a root whose owner is no user of this namespace: an overlay could not copy them up when
-    something is to be made in them (EOVERFLOW). What is in them still belongs to others.
+    For a root whose owner is no user of this namespace: an overlay could not copy them up
+    when something is to be made in them (EOVERFLOW). With them go files that programs keep writing
+    to: small ones below `_STATE`, and empty ones, which can be copied without being read.
     """
-    for directory, names, _ in os.walk(below):
+    left = _ADOPTED
+    directories = []
+    for directory, names, files in os.walk(below):
         inside = directory[len(below) :]
         for name in names:
-            origin = f"{directory}/{name}"
-            if not os.path.islink(origin):
+            if not os.path.islink(f"{directory}/{name}"):
                 with contextlib.suppress(OSError):
                     os.mkdir(f"{above}{inside}/{name}")
-    for directory, _, _ in os.walk(above, topdown=False):
-        if directory != above:
-            with contextlib.suppress(OSError):
-                like(below + directory[len(above) :], directory)
+                    directories.append(f"{inside}/{name}")
+        if inside.startswith(_STATE) and not inside.startswith(_BULK):
+            for name in files:
+                with contextlib.suppress(OSError):
+                    left -= _adopt_file(f"{directory}/{name}", f"{above}{inside}/{name}", left)
+    for inside in reversed(directories):
+        with contextlib.suppress(OSError):
+            if not os.access(below + inside, os.R_OK | os.X_OK):
+                os.setxattr(above + inside, "user.overlay.opaque", b"y")  # as if empty: it cannot be looked into
+            like(below + inside, above + inside)
+
+
+def _adopt_file(origin: str, place: str, left: int) -> int:
+    """Copy a small regular file; gives its size, 0 when it was left alone. Raises OSError."""
+    status = os.lstat(origin)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > min(left, _SMALL):
+        return 0
+    content = b""
+    if status.st_size:
+        with open(origin, "rb") as stream:
+            content = stream.read()
+    with open(place, "xb") as stream:
+        stream.write(content)
+        os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode))
+    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return status.st_size
 
 
 def plant(above: str, below: str, path: str, *, directory: bool) -> None:
@@ -87,11 +114,11 @@ class Layer:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._above = os.open(above, flags)
         self._below = os.open(below, flags)
-        self._furniture: frozenset[str] = frozenset()
+        self._furniture: dict[str, tuple[int, ...]] = {}
 
     def settle(self) -> None:
-        """What is there now was not the run's doing: mount points that the root did not have."""
-        self._furniture = frozenset(self.changes())
+        """What is there now is not the run's doing: mount points that the root did not have, adopted files."""
+        self._furniture = self._changes()
 
     def changes(self) -> tuple[str, ...]:
         """Canonical paths that were created, changed or removed, sorted as bytes.
@@ -99,13 +126,21 @@ class Layer:
         A directory is among them when it is new, replaced another, or its owner or mode
         changed; not merely because something in it did.
         """
-        found = []
+        now = self._changes()
+        return tuple(sorted((each for each, sign in now.items() if self._furniture.get(each) != sign), key=os.fsencode))
+
+    def _changes(self) -> dict[str, tuple[int, ...]]:
+        """Each path with what would tell that it changed again."""
+        found: dict[str, tuple[int, ...]] = {}
         for directory, _, files, descriptor in os.fwalk(".", dir_fd=self._above, follow_symlinks=False):
             inside = directory[1:]  # "" or "/a/b"
-            found += [f"{inside}/{name}" for name in files]
-            if inside and self._directory_changed(inside[1:], os.fstat(descriptor), descriptor):
-                found.append(inside)
-        return tuple(sorted((each for each in found if each not in self._furniture), key=os.fsencode))
+            for name in files:
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                found[f"{inside}/{name}"] = (status.st_ino, status.st_mode, status.st_uid, status.st_ctime_ns)
+            status = os.fstat(descriptor)
+            if inside and self._directory_changed(inside[1:], status, descriptor):
+                found[inside] = (status.st_ino, status.st_mode, status.st_uid)
+        return found
 
     def _directory_changed(self, path: str, now: os.stat_result, descriptor: int) -> bool:
         try:

@@ -23,7 +23,7 @@ from tests.running import (
     shell,
     small_root,
 )
-from tests.support import needs_root
+from tests.support import needs_root, plant
 from tracer import mounts, sandbox, userns
 from tracer.errors import TracerError
 from tracer.session import Bind, Command, Identity, Network, Session, SessionOptions
@@ -222,25 +222,29 @@ def test_host_files_can_be_mounted_read_only_and_writable(
         assert f"cannot mount {place}/nothing on /x" in str(anyone(missing))
 
 
-def test_a_root_of_another_user_can_be_read_and_added_to_and_stays_as_it_is(root: Path) -> None:
+def test_a_root_of_another_user_can_be_worked_in_and_stays_as_it_is(root: Path) -> None:
     """An ordinary user on what root unpacked: nothing in it belongs to an id of the namespace."""
     (root / "etc/hosts").unlink(missing_ok=True)
+    plant(root, {"var/log/app.log": "#640 ", "var/lib/app/state": "#644 old\n", "var/lib/private/key": "#600 secret"})
+    (root / "var/lib/private").chmod(0o700)
     before = photograph(root)
+    script = (
+        "cd /var/lib; cat app/data /etc/hosts; echo new >app/new; cat app/new; ls -R /usr >/dev/null; rm /etc/group; "
+        "mkdir /opt; echo line >>/var/log/app.log && cat /var/log/app.log; echo more >>app/state; cat app/state; "
+        "ls -A private; touch private/made && echo made"
+    )
 
     def work() -> tuple[str, tuple[str, ...]]:
         with start(root, record=True) as session:
-            said = shell(
-                session,
-                "cat /var/lib/app/data /etc/hosts; echo new >/var/lib/app/new; cat /var/lib/app/new; "
-                "ls -R /usr >/dev/null; rm /etc/group; mkdir /opt",
-            )
+            said = shell(session, script)
             session.stop(15, 1)
             return said, session.finish().writes
 
     said, writes = as_user(NOBODY, work)
     assert said.startswith("before\n127.0.0.1\tlocalhost")
-    assert said.endswith("new\n")
-    assert writes == ("/etc/group", "/opt", "/var/lib/app/new")
+    assert said.endswith("new\nline\nold\nmore\nmade\n")
+    expected = ("/etc/group", "/opt", "/var/lib/app/new", "/var/lib/app/state", "/var/lib/private/made")
+    assert writes == (*expected, "/var/log/app.log")
     assert photograph(root) == before
 
 

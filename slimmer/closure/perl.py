@@ -47,7 +47,6 @@ FAMILIES = {
     "Module::Load": "Module::Load",
     "Locale::Maketext": "Locale::Maketext",
     "Time::Local": "Time",
-    "IO": "IO",
     "Text::Template": "Text::Template",
     "DateTime::Locale": "DateTime::Locale",
     "DateTime::TimeZone": "DateTime::TimeZone",
@@ -59,7 +58,8 @@ FAMILIES = {
     "XML::SAX": "XML::SAX",
     "Net::SSLeay": "Net::SSLeay",
 }
-SHALLOW = frozenset({"IO"})  # `use IO` loads IO::Handle and its like; IO::Compress::… are a family of their own
+# What a head loads by names that it computes, where they are few (IO.pm's import).
+MEMBERS = {"IO": ("IO::Handle", "IO::Seekable", "IO::File", "IO::Pipe", "IO::Socket", "IO::Dir")}
 NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
 COMPILED = re.compile(rb"(?<=\0)([A-Z]\w*(?:::\w+)+)(?=\0)")
 LARGEST = 4 << 20
@@ -203,6 +203,8 @@ class PerlRule(Rule):
                 place = f"{directory}/{relative}{suffix}"
                 if view.root.find(place) is not None:
                     yield Need(place, reason)
+        for member in MEMBERS.get(name, ()):
+            yield from self._module(member, Reason(self.name, f"{name} loads it by a name it computes"), local, view)
         family = FAMILIES.get(name)
         if family:
             yield from self._family(family, Reason(self.name, f"{name} loads it by a name it computes"), local, view)
@@ -226,8 +228,6 @@ class PerlRule(Rule):
                 found = view.root.find(place)
                 if found is not None and found.type is FileType.DIRECTORY:
                     for entry in view.root.walk(found.path):
-                        if name in SHALLOW and posixpath.dirname(entry.path) != found.path:
-                            continue
                         if not entry.path.endswith((".pod", ".h")):
                             yield Need(entry.path, reason)
 

@@ -123,8 +123,9 @@ class FamilyRule(Rule):
             reason = Reason(self.name, text, program)
             foreign: dict[str, list[str]] = {}
             for entry in entries:
-                if entry.path in view.kept or not (
-                    self._is_heavy(entry, view) or self._is_foreign(entry, foreign, view)
+                led_to = view.root.find(entry.path) or entry
+                if led_to.path in view.kept or not (
+                    self._is_heavy(led_to, view) or self._is_foreign(led_to, foreign, view)
                 ):
                     yield Need(entry.path, reason)
             for language, scripts in sorted(foreign.items()):

@@ -18,7 +18,8 @@ FALLBACK = ("/lib64/", "/usr/lib64/", "/lib/", "/usr/lib/")
 _DIRECTORIES = re.compile(rb"(?<=\0)(?:/(?:[\x21-\x7e]+/)?\0){1,16}")
 _CACHE = re.compile(rb"(?<=\0)(/[\x21-\x7e]*/ld\.so\.cache)\0")
 _PRELOAD = re.compile(rb"(?<=\0)(/[\x21-\x7e]*/ld\.so\.preload)\0")
-_HWCAPS = re.compile(rb"(?<![\x21-\x7e])((?:x86-64-v|power|z|la64v)\d[\d.]*(?::(?:x86-64-v|power|z|la64v)\d[\d.]*)*)\0")
+_LEVEL = rb"(?:x86-64-v\d|power\d+|z\d\d|la64v\d\.\d)"
+_HWCAPS = re.compile(rb"(?<=\0)(" + _LEVEL + rb"(?::" + _LEVEL + rb")*)\0")
 _RELEASE = re.compile(rb"release version (\d+)\.(\d+)")
 _DEBIAN = re.compile(rb"\((?:Debian|Ubuntu) E?GLIBC ")
 _MUSL_PATH = re.compile(rb"/etc/ld-musl-([\x21-\x7e]+)\.path\0")
@@ -62,14 +63,14 @@ def traits_of(loader: bytes) -> Traits:
     lib = first if f"{first}\0".encode("utf-8", "surrogateescape") in loader else first.rpartition("/")[2]
     release = _RELEASE.search(loader)
     known = (int(release[1]), int(release[2])) if release else (0, 0)
-    hwcaps = _HWCAPS.search(loader) if b"glibc-hwcaps/" in loader or known >= (2, 33) else None
+    hwcaps = max((match[1] for match in _HWCAPS.finditer(loader)), key=len, default=b"") if known >= (2, 33) else b""
     cache, preload = _CACHE.search(loader), _PRELOAD.search(loader)
     return Traits(
         trusted=trusted,
         lib=lib,
         cache=cache[1].decode() if cache else "/etc/ld.so.cache",
         preload=preload[1].decode() if preload else "/etc/ld.so.preload",
-        hwcaps=tuple(hwcaps[1].decode().split(":")) if hwcaps else (),
+        hwcaps=tuple(hwcaps.decode().split(":")) if hwcaps else (),
         release=known,
         lenient=_DEBIAN.search(loader) is not None,
         nohwcap="/etc/ld.so.nohwcap" if b"\0/etc/ld.so.nohwcap\0" in loader else "",

@@ -44,10 +44,10 @@ class ShellRule(Rule):
         yield from self._sourced(view)
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
-        if entry.type is not FileType.FILE or NOT_RUN.match(entry.path):
+        if entry.type is not FileType.FILE or NOT_RUN.match(entry.path) or LIBRARIES.search(entry.path):
             return
         if not SUFFIX.search(entry.path):
-            if not entry.executable or LIBRARIES.search(entry.path):
+            if not entry.executable:
                 return
             shebang = parse_shebang(head(entry, view, BUFFER))
             if shebang is None or not _is_shell(shebang.program, shebang.argument):

@@ -82,6 +82,12 @@ class Store:
         directory.mkdir(parents=True, exist_ok=True)
         self._stream = os.open(directory / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
+    def close(self) -> None:
+        """For a process that does not use it: the one that forked the one that does."""
+        for descriptor in (self._stream, *self._held):
+            os.close(descriptor)
+        self._held.clear()
+
     def before_change(self, path: str) -> None:
         """Save a path (its parents resolved) unless that was done before. Never raises for what it finds."""
         if path in self._done or path.startswith(_ELSEWHERE) or path == "/":

@@ -139,11 +139,14 @@ class Session:
             return
         from tracer import service
 
-        change = None
-        if self._options.in_place:
-            change = aside.Store(Path(self._place, "saved")).before_change
+        store = aside.Store(Path(self._place, "saved")) if self._options.in_place else None
         single = ids is not None and ids.map is userns.Map.SINGLE
-        self._service = service.start(ServiceOptions(self._options.recorder, change, single))
+        change = store.before_change if store else None
+        try:
+            self._service = service.start(ServiceOptions(self._options.recorder, change, single))
+        finally:
+            if store:
+                store.close()
         self._why.append(self._service.explanation)
 
     def _sandbox(self, root: str, ids: userns.Plan) -> None:

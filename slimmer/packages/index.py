@@ -10,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from slimmer.packages import apk, dpkg, gem, npm, pypi
+from slimmer.packages import apk, dpkg, gem, golang, java, npm, pypi, rpm
 from slimmer.packages.database import Database, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.packages.territory import Territory, is_directory, text_of
 from slimmer.root.model import Root, sort_key
 
-CLAIMS = (pypi.claim, npm.claim, gem.claim)
-DATABASES = (dpkg.load, apk.load)
+CLAIMS = (pypi.claim, npm.claim, gem.claim, java.claim, golang.claim)
+DATABASES = (dpkg.load, apk.load, rpm.load)
 
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _COMMON = re.compile(r"/usr/share/common-licenses/([A-Za-z]+(?:-[0-9][0-9.]*[0-9]|-[0-9])?)")
@@ -159,7 +159,8 @@ class Index:
                 known_as = self._territories.get(key)
                 if known_as is None:
                     known_as = self._territories[key] = territory
-                    self._of.update((package, territory) for package in territory.packages())
+                    if not territory.lazy:
+                        self._of.update((package, territory) for package in territory.packages())
                 if known_as not in outer and known_as not in own:
                     own.append(known_as)
         hidden = {type(territory) for territory in own if territory.exclusive}
@@ -179,6 +180,9 @@ class Index:
             return
         for directory in self._directories(""):
             self._claims_of(directory)
+        for territory in self._territories.values():
+            if territory.lazy:
+                self._of.update((package, territory) for package in territory.packages())
         self._complete = True
 
     def _directories(self, top: str) -> Iterator[str]:

@@ -28,7 +28,9 @@ def purl(package: Package, release: Mapping[str, str] | None = None) -> str:
             qualifiers["distro"] = f"{facts['ID']}-{facts['VERSION_ID']}"
         if package.type is PackageType.RPM and ":" in version:
             qualifiers["epoch"], _, version = version.partition(":")
-        if package.source:
+        if package.source and package.type is PackageType.RPM:
+            qualifiers["upstream"] = f"{package.source}-{package.source_version}.src.rpm"
+        elif package.source:
             qualifiers["upstream"] = package.source
             if package.source_version and package.source_version != package.version:
                 qualifiers["upstream"] += f"@{package.source_version}"

@@ -3,7 +3,7 @@
     dpkg  var/lib/dpkg/status.d/NAME and NAME.md5sums: packages with a kept file, and those files
           (the form of distroless images, read by syft, trivy and grype)
     apk   lib/apk/db/installed, only with kept packages and their kept files
-    rpm   the same rpm database with only the headers of kept packages (`rpmwrite`)
+    rpm   rpmdb.sqlite, whatever form the real one has, only with the headers of kept packages
     language packages: their own metadata stays with them (slimmer.closure.scanner)
 
 A whole database would show packages that are gone; none at all would hide what is there.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from slimmer.packages import dpkg
+from slimmer.packages import dpkg, rpm
 from slimmer.packages.database import Database, Installed
 from slimmer.packages.index import Index
 from slimmer.packages.model import Package, PackageIndex, PackageType
@@ -41,6 +41,10 @@ def generated(root: Root, index: PackageIndex, kept_paths: Sequence[str]) -> Map
         if kind is PackageType.DEB:
             if f"{database.home}/status" not in present:
                 files.update(_dpkg(root, index, database, kept))
+        elif kind is PackageType.RPM:
+            target = f"{database.home.rpartition('/')[0]}/{rpm.SQLITE}"
+            if database.home not in present:
+                files[target] = rpm.trimmed(root, database, set(kept))
         elif kind is PackageType.APK:
             files[database.home] = _apk(database, kept, present, index)
     return files

@@ -15,6 +15,7 @@ class Territory(abc.ABC):
     """Some packages of one kind that live at and below one directory, or (pypi) in the prefix around it."""
 
     exclusive = False  # an inner territory of the same kind hides this one
+    lazy = False  # its packages are not known before its files are looked into
 
     def __init__(self, root: Root, home: str) -> None:
         self.root = root

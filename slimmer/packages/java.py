@@ -1,0 +1,140 @@
+"""Java archives: Maven's own coordinates in them, those of archives inside them, else the manifest and the name.
+
+META-INF/maven/GROUP/ARTIFACT/pom.properties   groupId=, artifactId=, version=
+META-INF/MANIFEST.MF                           Implementation-Title, Implementation-Version, Bundle-…
+BOOT-INF/lib/*.jar, WEB-INF/lib/*.jar, lib/    archives inside (Spring Boot, WAR, EAR)
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from slimmer.errors import SlimmerError
+from slimmer.packages.model import Package, PackageType
+from slimmer.packages.places import Places
+from slimmer.packages.territory import Territory
+from slimmer.root.model import FileType, Root
+
+SUFFIXES = (".jar", ".war", ".ear", ".par", ".sar", ".nar")
+_NAMED = re.compile(r"^(?P<name>.+?)-(?P<version>\d[\w.+-]*)$")
+_DEEPEST = 3
+_LARGEST = 256 << 20  # bytes of an archive inside another
+
+
+def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> Iterator[Archives]:
+    """A directory with archives."""
+    archives = frozenset(name for name in names if name.lower().endswith(SUFFIXES))
+    if archives:
+        yield Archives(root, directory, archives)
+
+
+class Archives(Territory):
+    """The archives of one directory; each is opened only when it is asked for."""
+
+    lazy = True
+    exclusive = True
+
+    def __init__(self, root: Root, home: str, names: frozenset[str]) -> None:
+        super().__init__(root, home)
+        self._names = names
+        self._found: dict[str, tuple[Package, ...]] = {}
+
+    def packages(self) -> Sequence[Package]:
+        return [package for name in sorted(self._names) for package in self._inside(f"{self.home}/{name}")]
+
+    def owners(self, path: str) -> Sequence[Package]:
+        folder, _, name = path.rpartition("/")
+        return self._inside(path) if folder == self.home and name in self._names else ()
+
+    def _inside(self, path: str) -> tuple[Package, ...]:
+        known = self._found.get(path)
+        if known is None:
+            entry = self.root.entry(path)
+            known = ()
+            if entry is not None and entry.type is FileType.FILE:
+                known = tuple(artifacts(self.root, path))
+            self._found[path] = known
+        return known
+
+    def files(self, package: Package) -> Sequence[str]:
+        return (package.location,)
+
+    def metadata_files(self, package: Package) -> Sequence[str]:
+        return (package.location,)
+
+    def copyright_files(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def depends(self, package: Package) -> Sequence[str]:
+        return ()
+
+
+def artifacts(root: Root, path: str) -> Iterator[Package]:
+    """What is in an archive: itself first, then archives inside it; nothing when it is no archive."""
+    try:
+        with root.open(path) as stream:
+            found = list(dict.fromkeys(_archive(stream, path.rpartition("/")[2], 0)))
+    except (SlimmerError, OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError):
+        return
+    for name, version, license_ in found:
+        yield Package(PackageType.MAVEN, name, version, license=license_, location=path)
+
+
+def _archive(stream: IO[bytes], file: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    with zipfile.ZipFile(stream) as archive:
+        names = archive.namelist()
+        manifest = _manifest(archive) if "META-INF/MANIFEST.MF" in names else {}
+        license_ = manifest.get("bundle-license", "").split(";")[0].strip()
+        poms = [name for name in names if name.startswith("META-INF/maven/") and name.endswith("/pom.properties")]
+        found = [
+            (f"{group}:{artifact}", version)
+            for group, artifact, version in (_pom(archive, name) for name in sorted(poms))
+            if artifact
+        ]
+        if not found:
+            found = list(_by_manifest(manifest, file))
+        for number, (name, version) in enumerate(found):
+            yield name, version, license_ if number == 0 else ""
+        if depth < _DEEPEST:
+            for info in archive.infolist():
+                if info.filename.lower().endswith(SUFFIXES) and info.file_size <= _LARGEST:
+                    inner = io.BytesIO(archive.read(info))
+                    yield from _archive(inner, info.filename.rpartition("/")[2], depth + 1)
+
+
+def _pom(archive: zipfile.ZipFile, name: str) -> tuple[str, str, str]:
+    """(group, artifact, version) of a pom.properties."""
+    values: dict[str, str] = {}
+    for line in archive.read(name).decode("utf-8", "replace").splitlines():
+        key, _, value = line.partition("=")
+        if not line.startswith("#"):
+            values[key.strip()] = value.strip()
+    return values.get("groupId", ""), values.get("artifactId", ""), values.get("version", "")
+
+
+def _manifest(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The main section, continuation lines joined."""
+    text = archive.read("META-INF/MANIFEST.MF").decode("utf-8", "replace").replace("\r\n", "\n").replace("\n ", "")
+    fields: dict[str, str] = {}
+    for line in text.split("\n\n")[0].split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+def _by_manifest(manifest: dict[str, str], file: str) -> Iterator[tuple[str, str]]:
+    base = file.rpartition(".")[0]
+    named = _NAMED.match(base)
+    version = named["version"] if named else ""
+    for field in ("implementation-version", "bundle-version", "specification-version"):
+        version = version or manifest.get(field, "")
+    symbolic = manifest.get("bundle-symbolicname", "").split(";")[0].strip()
+    group = manifest.get("implementation-vendor-id", "") or symbolic.rpartition(".")[0]
+    name = named["name"] if named else base
+    if version:
+        yield (f"{group}:{name}" if group else name), version

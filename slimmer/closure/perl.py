@@ -58,6 +58,8 @@ FAMILIES = {
     "XML::SAX": "XML::SAX",
     "Net::SSLeay": "Net::SSLeay",
 }
+# 9 MB of charsets, which Encode loads when a text of that kind comes: to the application's own sources.
+TABLES = re.compile(r"\bEncode(?:/|::)(?:JP|KR|CN|TW)\b")
 # What a head loads by names that it computes, where they are few (IO.pm's import).
 MEMBERS = {"IO": ("IO::Handle", "IO::Seekable", "IO::File", "IO::Pipe", "IO::Socket", "IO::Dir")}
 NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
@@ -143,16 +145,21 @@ class PerlRule(Rule):
         core = self._is_core(path, view)
         if not core and not self._own and system_owner(path, view) is None:
             self._own = True
+            self._families.discard("Encode")
             reason = Reason(self.name, "loaded by perl itself when text in another encoding comes", path)
             for name in IMPLIED_BY_OWN:
                 yield from self._module(name, reason, (), view)
         for mention in found.modules:
+            if core and self._is_spared(mention.text):
+                continue
             yield from self._module(mention.text, self._reason("loaded by", path, mention), local, view)
         for mention in found.files:
             yield from self._file(mention, path, local, view)
         for mention in found.families:
             yield from self._family(mention.text, self._reason("may be loaded by", path, mention), local, view)
         for mention in found.quoted:
+            if core and self._is_spared(mention.text):
+                continue
             if not core or mention.text.partition("::")[0] == _package(path, self._canonical).partition("::")[0]:
                 yield from self._module(mention.text, self._reason("named by", path, mention), local, view)
         if found.unicode and not core:
@@ -160,6 +167,10 @@ class PerlRule(Rule):
         if not core:
             yield from self._starts(path, found)
         yield from self._parts(path, view)
+
+    def _is_spared(self, text: str) -> bool:
+        """Whether a name or a path is of tables that only own sources are given without asking."""
+        return not self._own and TABLES.search(text) is not None
 
     def _reason(self, verb: str, path: str, mention: Mention) -> Reason:
         return Reason(self.name, f"{verb} {path} line {mention.line}", path)
@@ -228,7 +239,7 @@ class PerlRule(Rule):
                 found = view.root.find(place)
                 if found is not None and found.type is FileType.DIRECTORY:
                     for entry in view.root.walk(found.path):
-                        if not entry.path.endswith((".pod", ".h")):
+                        if not entry.path.endswith((".pod", ".h")) and not self._is_spared(entry.path):
                             yield Need(entry.path, reason)
 
     def _parts(self, path: str, view: View) -> Iterator[Need]:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from tracer import paths
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HERE = 0xFFFFFF9C
 _ENVIRONMENT = frozenset(name.encode() for name in ENVIRONMENT)
-_ARENA = 1 << 17  # bytes: execve's strings mostly lie together
+_GAP, _ARENA = 4096, 1 << 17  # bytes: execve's strings mostly lie together, and are read together
 _SIGNIFICANT_MOUNTS = 4096 | 8192  # MS_BIND, MS_MOVE: the source is a path, whatever it looks like
 _BPF_OBJ_PIN = 6
 _SOCKETCALL_BIND, _SOCKETCALL_SENDTO = 2, 11
@@ -191,18 +191,31 @@ class Calls:
             if not value:
                 break
             addresses.append(value)
-        if not addresses:
-            return ()
-        low, high = min(addresses), max(addresses)
-        arena = memory.read(tid, low, (high - low + PATH_MAX) & -PATH_MAX) if high - low < _ARENA else None
+        lines: dict[int, bytes | None] = {}
+        for together in _clusters(addresses):
+            low = together[0]
+            arena = memory.read(tid, low, (together[-1] - low + 2 * PATH_MAX) & -PATH_MAX) or b""
+            for each in together:
+                end = arena.find(b"\0", each - low)
+                lines[each] = arena[each - low : end] if end >= 0 else memory.string(tid, each)
         found: dict[bytes, bytes] = {}
         for each in addresses:
-            end = arena.find(b"\0", each - low) if arena is not None and each - low < len(arena) else -1
-            line = arena[each - low : end] if arena is not None and end >= 0 else memory.string(tid, each)
-            name, _, value_text = (line or b"").partition(b"=")
+            name, _, value_text = (lines[each] or b"").partition(b"=")
             if name in _ENVIRONMENT:
                 found.setdefault(name, value_text)  # the first counts, as for getenv
         return tuple(sorted(found.items()))
+
+
+def _clusters(addresses: Sequence[int]) -> Iterator[list[int]]:
+    """Those that lie close together, in order."""
+    together: list[int] = []
+    for each in sorted(addresses):
+        if together and (each - together[-1] > _GAP or each - together[0] > _ARENA):
+            yield together
+            together = []
+        together.append(each)
+    if together:
+        yield together
 
 
 def _called(process: Process) -> str:

@@ -81,7 +81,7 @@ class Places:
 
     containers: tuple[str, ...] = ()  # directories that hold units, and are none themselves
     managed: tuple[str, ...] = ()  # trees that other rules, or nobody at run time, care for
-    markers: tuple[str, ...] = ()  # a directory that holds one of these names is managed
+    markers: tuple[str, ...] = ()  # a directory that holds one of these (relative globs) is managed
     large: int = 0  # bytes above which a unit is worth a word in the report
 
 
@@ -245,7 +245,7 @@ class _Reader:
         return Places(
             containers=self._globs(value, at, "containers"),
             managed=self._globs(value, at, "managed"),
-            markers=self._names(value, at, "markers"),
+            markers=self._relative(value, at, "markers"),
             large=self._size(value, at, "large"),
         )
 
@@ -296,6 +296,15 @@ class _Reader:
         for each in found:
             if "/" in each:
                 self._fail((*at, key), f"{each!r} in {key} is a path; a name has no /")
+        return tuple(found)
+
+    def _relative(self, value: Mapping[str, Any], at: Place, key: str) -> tuple[str, ...]:
+        found = value.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(each, str) and each for each in found):
+            self._fail((*at, key), f"{key} must be a list of texts")
+        for each in found:
+            if each.startswith("/") or ".." in each.split("/"):
+                self._fail((*at, key), f"{each!r} in {key} must be relative, and stay below")
         return tuple(found)
 
     def _globs(self, value: Mapping[str, Any], at: Place, key: str) -> tuple[str, ...]:

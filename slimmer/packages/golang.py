@@ -82,7 +82,7 @@ def modules(root: Root, path: str) -> Iterator[Package]:
             version, text = build_info(stream)
     except (SlimmerError, OSError, struct.error, ValueError, OverflowError):
         return
-    if not version:
+    if not version.isprintable() or "go" not in version:  # a truncated file has zeros here
         return
     yield Package(PackageType.GOLANG, "stdlib", version.removeprefix("go").split(" ")[0], location=path)
     found: list[tuple[str, str]] = []

@@ -246,6 +246,7 @@ class _Run:
         self.links = links
         self.secure = start.secure
         self._paths: dict[tuple[LinkObject, Tag], list[Place]] = {}
+        self.mirrored: frozenset[str | None] = frozenset()  # names of the loader that a name space has to find first
         library_path = "" if self.secure else start.env.get("LD_LIBRARY_PATH", "")
         # _dl_init_paths: elements are the main program's as far as $ORIGIN goes
         self.library_path = self._split(library_path, ":;", links.main) if library_path else []
@@ -277,16 +278,17 @@ class _Run:
             main = self.links.main
             space = LinkMap(self.start.path, self.start.file, main.origin or "/")
             space.main, space.loader = main, self.links.loader
-            for each in (interpreter, self.loader.soname, self.loader.machine.vdso):
-                if each is not None:
-                    space.reserve(each, space.loader)
             run = _Run(self.loader, self.start, self.cpu, space)
+            run.mirrored = frozenset({interpreter, self.loader.soname})
             added = run.load(name, space.loader, "audit", optional=True, audit=True)
             if added is not None:
                 run.dependencies([added])
-                self.links.absorb(space)
+            self.links.varied |= space.varied
+            if added is None or space.missing:
+                lost = ", ".join(each.name for each in space.missing) or "it is not there"
+                self.links.warnings.append(f"audit module {name} can not be loaded ({lost}); the loader ignores it")
             else:
-                self.links.warnings.append(f"audit module {name} is not there; the loader ignores it")
+                self.links.absorb(space)
 
     def dependencies(self, queue: list[LinkObject]) -> None:
         """Breadth first; filtees come right after who names them. Source: _dl_map_object_deps in dl-deps.c."""
@@ -352,6 +354,10 @@ class _Run:
             found, rule = self.search(name, requester, trusted_only=(preload or audit) and self.secure, audit=audit)
             if found is None:
                 raise Refused("not found")
+            if name in self.mirrored:  # found like any other, then known to be the loader that there already is
+                self.links.keep(absolute(found.path, self.start.workdir), requester, f"{name}, {rule}")
+                self.links.reserve(name, self.links.loader)
+                return self.links.loader
             return self.adopt(name, found, None if audit or detached else requester, rule, requester, kind)
         except Refused as refusal:
             if preload:

@@ -110,9 +110,7 @@ class LinkMap:
     def absorb(self, other: LinkMap) -> None:
         """What another name space of the same process loads: kept and shown, but its names satisfy nothing here."""
         self.others += other.objects
-        self.missing += other.missing
         self.warnings += other.warnings
-        self.varied |= other.varied
         for path, kept in other.kept.items():
             self.kept.setdefault(path, kept)
 

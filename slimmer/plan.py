@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slimmer.check import Miss
-from slimmer.closure import essentials, profiles
+from slimmer.closure import essentials, profiles, siblings
 from slimmer.closure.grow import Closure, grow
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.rules import rules_for
@@ -86,8 +86,9 @@ def make_plan(
     level = LEVELS[reach.keep]
     chosen = list(closure.at(level))
     excluded, notes = _exclude(chosen, closure, reach.exclude)
-    unsure = list(closure.unsure) + notes
     kept = [path for path in chosen if path not in excluded]
+    unsure = siblings.standing(closure.unsure, set(kept)) + list(siblings.unkept(set(kept), root, index)) + notes
+    unsure.sort(key=lambda doubt: (-doubt.weight, doubt.kind, doubt.path))
     generated = _generate(root, index, kept, scanner_data=reach.scanner_data)
     full = GeneratedRoot(root, generated, "/var/lib/dpkg/status")
     reasons = {path: closure.paths[path].reasons for path in kept}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from slimmer.closure.model import Unsure
 from slimmer.packages.model import PackageIndex
@@ -16,6 +16,13 @@ LOADED = re.compile(
     r"/(?:usr/|usr/local/)?lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?(?:/glibc-hwcaps/[^/]+)?"
     r"|/(?:usr/|usr/local/)?lib/ld-.*"
 )
+
+ABSENT = frozenset({"heavy-plugin", "helpers"})  # kinds of doubts about a path that stays out
+
+
+def standing(doubts: Iterable[Unsure], kept: Collection[str]) -> list[Unsure]:
+    """The doubts that a finished closure leaves: not those about an absent path that came in after all."""
+    return [doubt for doubt in doubts if doubt.kind not in ABSENT or doubt.path not in kept]
 
 
 def unkept(kept: Collection[str], root: Root, packages: PackageIndex) -> tuple[Unsure, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimmer.closure.siblings import unkept
+from slimmer.closure.model import Unsure
+from slimmer.closure.siblings import standing, unkept
 from slimmer.packages.index import index
 from slimmer.root.directory import DirectoryRoot
 from tests.unit.profiles_support import Deb, debian
@@ -20,3 +21,8 @@ def test_unkept_siblings_are_one_doubt_a_directory(tmp_path: Path) -> None:
     assert doubt.path == "/usr/lib/web/a.so"
     assert doubt.text == "4 siblings of /usr/lib/web/a.so not kept: b.so, c.so, d.so, …"
     assert unkept(set(modules), root, index(root)) == ()
+
+
+def test_a_doubt_about_an_absent_path_falls_when_it_came_in() -> None:
+    doubts = [Unsure("heavy-plugin", "/a.so", "x"), Unsure("heavy-plugin", "/b.so", "x"), Unsure("elf", "/a.so", "x")]
+    assert standing(doubts, {"/a.so"}) == doubts[1:]

@@ -28,7 +28,7 @@ STARTS = re.compile(
     r"""(?<![\w$>:])(?:exec|shell_exec|system|passthru|popen|proc_open|pcntl_exec)\s*\(\s*["']([^"'\n]*)["']|`([^`\n]+)`"""
 )
 ARRAY_START = re.compile(r"""(?:new\s+Process|proc_open)\s*\(\s*\[\s*((?:["'][^"'\n]*["']\s*,?\s*)+)""")
-COMMENT = re.compile(r"/\*.*?\*/|(?<![:'\"])//[^\n]*|^\s*#[^\[\n][^\n]*", re.S | re.M)
+COMMENT = re.compile(r"/\*.*?\*/|(?<![:'\"])//[^\n]*|^[ \t]*#[^\[\n][^\n]*", re.S | re.M)
 LARGEST = 2 << 20
 
 

@@ -48,7 +48,7 @@ def package_files(top: str, root: Root) -> Iterator[Entry]:
                 if name not in TESTS:
                     pending.append(entry.path)
                     yield entry
-            elif not name.endswith(SOURCES):
+            elif not name.endswith(SOURCES) or name == "__init__.pyi":  # lazy_loader reads stubs when it runs
                 yield entry
 
 

@@ -40,11 +40,11 @@ REQUIRE = re.compile(
 )
 # `require File.expand_path("../lib/x", __FILE__)`, `require_relative File.join(__dir__, "x")`
 PLACED = re.compile(
-    r"""\b(?:require|load|autoload)\b[^\n"']*(?:__FILE__|__dir__|File\.(?:expand_path|join))[^\n"']*["']([^"'\n]+)["']|["']([^"'\n]+)["']\s*,\s*__FILE__"""
+    r"""\b(?:require|load|autoload)\b[^\n"']{0,80}(?:__FILE__|__dir__|File\.(?:expand_path|join))[^\n"']{0,80}["']([^"'\n]{1,300})["']|["']([^"'\n]{1,300})["']\s*,\s*__FILE__"""
 )
-LOAD_PATH = re.compile(r"""(?:\$LOAD_PATH|\$:)[^\n]*?["']([^"'\n]+)["']""")
+LOAD_PATH = re.compile(r"""(?:\$LOAD_PATH|\$:)[^\n]{0,80}?["']([^"'\n]+)["']""")
 SHELLS = re.compile(
-    r"""(?<![\w.])(?:system|exec|spawn|IO\.popen|Open3\.\w+|`)\s*\(?\s*\[?\s*["']?([^"'`\n]*)["'`]((?:\s*,\s*["'][^"'\n]*["'])*)"""
+    r"""(?<![\w.])(?:system|exec|spawn|IO\.popen|Open3\.\w+|`)\s*\(?\s*\[?\s*["']?([^"'`\n]{0,500})["'`]((?:\s*,\s*["'][^"'\n]*["'])*)"""
 )
 DEPENDENCY = re.compile(r"""add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|["']([^"']+)["'])""")
 GEMFILE_GEM = re.compile(r"""^\s*gem\s*\(?\s*["']([^"']+)["']""", re.M)

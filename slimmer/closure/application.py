@@ -21,6 +21,8 @@ from slimmer.packages.model import PackageIndex
 from slimmer.root.model import Entry, FileType, Root, sort_key
 from tracer.recording import Kind, Recording
 
+MANY = 30_000  # paths; a home with more than this is large whatever it weighs
+PERSONAL = ("/home/", "/root/")
 USED = frozenset({Kind.READ, Kind.WRITE, Kind.EXEC, Kind.LIST})
 
 
@@ -116,19 +118,57 @@ class OwnFiles:
 
     def tops(self, application: Application) -> list[tuple[str, str]]:
         """(top, what shows that it is used) of each unit, sorted."""
-        found: dict[str, str] = {}
+        signs: dict[str, set[str]] = {}
         for path in self._signs(application):
-            top = self.units.top(path)
-            if top and (top not in found or sort_key(path) < sort_key(found[top])):
-                found[top] = path
+            if top := self.units.top(path):
+                signs.setdefault(top, set()).add(path)
+        workdir = self._root.resolve(application.workdir or "/").path
+        asked = {workdir, *(posixpath.dirname(self._root.resolve(each).path) for each in self._commands)}
+        found: dict[str, str] = {}
+        for top in sorted(signs, key=sort_key):
+            for unit, cause in self._narrowed(top, signs[top], workdir, asked):
+                found.setdefault(unit, cause)
         pending = sorted(found, key=sort_key)
         while pending:
             for link, led_to in self._leading_out(pending.pop(0)):
                 top = self.units.top(led_to)
-                if top and top not in found:
+                if top and not any(top == each or top.startswith(f"{each}/") for each in found):
                     found[top] = link
                     pending.append(top)
         return sorted(found.items(), key=lambda item: sort_key(item[0]))
+
+    def _narrowed(self, top: str, signs: set[str], workdir: str, asked: set[str]) -> Iterator[tuple[str, str]]:
+        """A unit, or the parts of it that are used: nobody's home goes whole into an image.
+
+        Where everything used lies below the working directory, that is the unit. What is
+        large in somebody's home is taken apart.
+        """
+        firm = {path for path in signs if path in asked or self._used.get(path) or not self._is_directory(path)}
+        if workdir.startswith(f"{top}/") and all(f"{path}/".startswith(f"{workdir}/") for path in firm):
+            top = workdir
+        cause = min(signs, key=sort_key)
+        if not f"{top}/".startswith(PERSONAL) or not self._large(top):
+            yield top, cause
+            return
+        parts: dict[str, set[str]] = {}
+        for path in firm:
+            if path.startswith(f"{top}/"):
+                part = f"{top}/{path[len(top) + 1 :].partition('/')[0]}"
+                parts.setdefault(part, set()).add(path)
+        for part in sorted(parts, key=sort_key):
+            yield from self._narrowed(part, parts[part], workdir, asked)
+
+    def _is_directory(self, path: str) -> bool:
+        entry = self._root.entry(path)
+        return entry is not None and entry.type is FileType.DIRECTORY
+
+    def _large(self, top: str) -> bool:
+        size = 0
+        for count, entry in enumerate(self.units.content(top)):
+            size += entry.size
+            if size > self.units.large or count > MANY:
+                return bool(self.units.large)
+        return False
 
     def _leading_out(self, top: str) -> Iterator[tuple[str, str]]:
         """(link, what is at its end) of a unit's links to files that are the application's own elsewhere."""

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from slimmer.closure import globs
 from slimmer.closure.profiles import Profile
@@ -91,14 +92,26 @@ class Units:
         while here != "/":
             known = self._marked.get(here)
             if known is None:
-                known = self._marked[here] = self._managed.fullmatch(here) is not None or self._is_marked(here)
+                known = self._marked[here] = self._managed.fullmatch(here) is not None or (
+                    self._containers.fullmatch(here) is None and self._is_marked(here)
+                )
             if known:
                 return True
             here = posixpath.dirname(here)
         return False
 
     def _is_marked(self, path: str) -> bool:
-        return bool(self._markers) and not self._markers.isdisjoint(self._root.children(path))
+        names = self._root.children(path)
+        return any(self._holds(path, names, marker.split("/")) for marker in self._markers)
+
+    def _holds(self, path: str, names: Sequence[str], marker: Sequence[str]) -> bool:
+        """Whether a directory with these names holds a marker, a relative path of globs."""
+        for name in names:
+            if fnmatchcase(name, marker[0]):
+                below = f"{path}/{name}"
+                if len(marker) == 1 or self._holds(below, self._root.children(below), marker[1:]):
+                    return True
+        return False
 
 
 def _installed(package: Package) -> bool:

@@ -114,7 +114,8 @@ class Index:
     def license(self, package: Package) -> str:
         if package.license or package.type is not PackageType.DEB:
             return package.license
-        return _debian_license("".join(text_of(self.root, path) for path in self.copyright_files(package)[:1]))
+        place = self.root.resolve(f"/usr/share/doc/{package.name}/copyright")
+        return _debian_license(text_of(self.root, place.path)) if place.entry is not None else ""
 
     def copyright_files(self, package: Package) -> Sequence[str]:
         record = self.installed(package)
@@ -123,9 +124,9 @@ class Index:
             return territory.copyright_files(package) if territory else ()
         found = {path for path in record.paths if _is_copyright(path) and self.root.entry(path) is not None}
         if package.type is PackageType.DEB:  # /usr/share/doc/NAME may be a link to another package's directory
-            place = self.root.resolve(f"/usr/share/doc/{package.name}/copyright", follow=False)
+            place = self.root.resolve(f"/usr/share/doc/{package.name}/copyright")
             if place.entry is not None:
-                found.add(place.path)
+                found.update((place.path, *place.links))
         return sorted(found, key=sort_key)
 
     def metadata_files(self, package: Package) -> Sequence[str]:

@@ -75,7 +75,7 @@ class PackageIndex(Protocol):
         """What its metadata or its copyright file says, "" when neither does; reads files, so ask only when needed."""
 
     def copyright_files(self, package: Package) -> Sequence[str]:
-        """Canonical paths of its copyright and licence texts that exist in the root, sorted as bytes."""
+        """Canonical paths of its copyright and licence texts, and of links on the way to them, sorted as bytes."""
 
     def metadata_files(self, package: Package) -> Sequence[str]:
         """Canonical paths of the files by which scanners know it (METADATA, package.json); none for OS packages."""

@@ -181,6 +181,11 @@ class _Side:
         )
 
 
+def _is_doc_link(entry: Entry) -> bool:
+    """Debian: /usr/share/doc/NAME may be a link to where another package's copyright is (policy 12.5)."""
+    return entry.type is FileType.SYMLINK and entry.path.startswith("/usr/share/doc/") and entry.path.count("/") == 4
+
+
 class _Sum:
     __slots__ = ("copyright", "kept_bytes", "kept_files", "part", "removed_bytes", "removed_files")
 
@@ -194,7 +199,7 @@ class _Sum:
         self.kept_bytes += size
         if len(self.part) < PART_SHOWN:
             self.part.append(entry.path)
-        if not self.copyright and _LEGAL.search(entry.path):
+        if not self.copyright and (_LEGAL.search(entry.path) or _is_doc_link(entry)):
             self.copyright = True
 
     def report(self, package: Package, license_of: Callable[[Package], str] | None) -> PackageReport:

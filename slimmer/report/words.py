@@ -37,6 +37,8 @@ def less(before: int, after: int) -> str:
     """By how much something shrank: "−89.5 %"; empty when there was nothing."""
     if not before:
         return ""
+    if before == after:
+        return "±0 %"
     share = 100 * (after - before) / before
     return f"{'+' if share > 0 else '−'}{abs(share):.1f} %"
 

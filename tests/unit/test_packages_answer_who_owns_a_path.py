@@ -137,6 +137,21 @@ def test_a_debian_package_tells_all_its_metadata(debian: Index) -> None:
     assert debian.license(bash) == ""
 
 
+def test_a_linked_documentation_directory_leads_to_the_licence_of_another(tmp_path: Path) -> None:
+    found = indexed(
+        tmp_path,
+        {
+            "usr/share/doc/base/copyright": "see /usr/share/common-licenses/GPL-3.",
+            "usr/share/doc/lib": "-> base",
+            "var/lib/dpkg/status": "Package: lib\nStatus: install ok installed\nVersion: 1\n",
+            "var/lib/dpkg/info/lib.list": "/usr/share/doc/lib\n",
+        },
+    )
+    (package,) = found.packages()
+    assert found.copyright_files(package) == ["/usr/share/doc/base/copyright", "/usr/share/doc/lib"]
+    assert found.license(package) == "GPL-3"
+
+
 def test_distroless_stanzas_are_packages_with_the_files_of_their_sums(tmp_path: Path) -> None:
     found = indexed(
         tmp_path,

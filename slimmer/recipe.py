@@ -76,6 +76,7 @@ class Source:
     image: str = ""
     platform: str = ""
     qemu: str = ""
+    limits: tuple[str, ...] = ()  # NAME=VALUE, over the defaults of what an image may hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from slimmer.image.config import ImageConfig
 from slimmer.image.platform import platform_of
 from slimmer.recipe import Source
 from slimmer.root.directory import DirectoryRoot
+from slimmer.root.limits import Limits
 from slimmer.root.live import live_root
 from slimmer.root.model import FileType, Root
 
@@ -45,7 +46,7 @@ def open_source(
 def _image(reference: str, source: Source, say: Callable[[str], None]) -> Opened:
     from slimmer.root.source import open_image  # the registry client takes time to import
 
-    image = open_image(reference, platform=source.platform, say=say)
+    image = open_image(reference, platform=source.platform, limits=Limits().changed(*source.limits), say=say)
     config, notes = ImageConfig.parse(image.config_json)
     architecture = _foreign(config.architecture)
     place = Place(image.directory, image, start_of(config), architecture=architecture)

@@ -54,6 +54,9 @@ source_options = _all(
     click.option("--image", metavar="REF", help="The fat root: oci:DIR, docker-archive:FILE, docker://…, - for stdin."),
     click.option("--platform", metavar="OS/ARCH", default=None, help="Which platform of a multi-platform image."),
     click.option("--qemu", metavar="FILE", default=None, help="qemu-user-static for a foreign architecture."),
+    click.option(
+        "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="What an image may hold: file_bytes=20G."
+    ),
     click.option("--recipe", metavar="FILE", type=click.Path(dir_okay=False), help="A slim.toml with all of these."),
 )
 
@@ -161,6 +164,7 @@ def _source(base: Source, options: Mapping[str, Any]) -> Source:
         source = dataclasses.replace(source, root=options["root"], image="")
     if options.get("image"):
         source = dataclasses.replace(source, image=options["image"], root="/")
+    source = dataclasses.replace(source, limits=(*source.limits, *(options.get("limits") or ())))
     return dataclasses.replace(
         source, platform=options.get("platform") or source.platform, qemu=options.get("qemu") or source.qemu
     )

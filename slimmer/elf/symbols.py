@@ -67,8 +67,11 @@ def _symbols(root: Root, entry: Entry, file: Elf) -> Iterator[tuple[str, bool]]:
         size = file.number(Tag.STRSZ) or 0
         strings = reader.take(words, min(size, reader.length - words), "text table")
         count = _count(reader, file, order)
-        if count is None:  # by neither hash table: up to the texts, which every linker puts right behind
-            count = (words - at) // form.size if words > at else 0
+        if count is None:  # no hash table says it: up to the next table, which every linker puts right behind
+            others = (file.number(tag) for tag in (Tag.STRTAB, Tag.HASH, Tag.GNU_HASH, Tag.VERSYM, Tag.VERNEED))
+            count = (
+                min((each for each in others if each is not None and each > table), default=table) - table
+            ) // form.size
         count = min(count, MAX_SYMBOLS, (reader.length - at) // form.size)
         for values in form.iter_unpack(reader.take(at, max(count, 0) * form.size, "symbol table")):
             start = values[0]
@@ -96,7 +99,7 @@ def _count(reader: Reader, file: Elf, order: str) -> int | None:
         raise ElfError(reader.name, at, "hash table", f"claims {buckets} buckets")
     highest = max(struct.unpack(f"{order}{buckets}I", reader.take(start, 4 * buckets, "hash table")), default=0)
     if highest < first:
-        return int(first)
+        return None  # nothing is defined, and then `first` says nothing about what is not
     place = start + 4 * buckets + 4 * (highest - first)
     while highest < MAX_SYMBOLS:
         (value,) = struct.unpack(order + "I", reader.take(place, 4, "hash table"))

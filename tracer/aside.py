@@ -80,13 +80,7 @@ class Store:
         self._directories: dict[tuple[int, int], str] = {}  # identity → path before the run
         self._held: list[int] = []
         directory.mkdir(parents=True, exist_ok=True)
-        self._stream = os.open(directory / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-    def close(self) -> None:
-        """For a process that does not use it: the one that forked the one that does."""
-        for descriptor in (self._stream, *self._held):
-            os.close(descriptor)
-        self._held.clear()
+        self._stream = -1  # opened by whoever uses it, not by the process that forks that one
 
     def before_change(self, path: str) -> None:
         """Save a path (its parents resolved) unless that was done before. Never raises for what it finds."""
@@ -168,6 +162,9 @@ class Store:
 
     def _write(self, line: list[object]) -> None:
         with contextlib.suppress(OSError):  # a full disk shows again at the copies, as a problem of each
+            if self._stream < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._stream = os.open(self._directory / "journal", flags, 0o600)
             os.write(self._stream, json.dumps(line).encode("ascii") + b"\n")
 
 

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NoReturn
 from tracer import notify
 from tracer.collector import Collected, Collector, accesses, executions
 from tracer.errors import TracerError
+from tracer.init import close_others
 from tracer.recorder import Choice, ServiceOptions
 from tracer.recording import Recording
 from tracer.seccomp import Refused, install, libc
@@ -270,6 +271,8 @@ def _serve(
     status = 1
     try:
         _become_service(parent)
+        # A pipe of the caller's that stays open here would never end for whoever reads it.
+        close_others((channel.fileno(), words.fileno()))
         collector = Collector(conventions(platform.machine()), options.before_change, pretend=options.pretend)
         _Server(collector, channel, words, counter, options.choice).run()
         status = 0
@@ -338,7 +341,10 @@ class _Server:
         while not self._finished:
             tracees = len(self._tracer) if self._tracer is not None else 0
             self._wanted.clear()
-            self._attend(0 if tracees or len(self._listeners) == 1 else None)
+            busy = tracees or len(self._listeners) == 1
+            self._attend(0 if busy else None if self._tracer is None else _TICK)
+            if self._tracer is not None and not tracees:
+                self._tracer.serve_ready()  # a child whose parent was killed before it told of it
             if self._wanted:
                 continue
             if len(self._listeners) == 1 and not tracees:
@@ -402,13 +408,13 @@ class _Server:
 
     # -- everything but the single listener ------------------------------------
 
-    def _attend(self, timeout: int | None, *more: int) -> None:
+    def _attend(self, timeout: float | None, *more: int) -> None:
         """Whatever is ready: words, commands to arm, and the listeners when there are several."""
         poll = select.poll()
         watched = self._watcher.descriptors if self._watcher is not None else ()
         for fd in (self._channel.fileno(), self._words.fileno(), *self._arming, *self._listeners, *watched, *more):
             poll.register(fd, select.POLLIN)
-        for fd, event in poll.poll(timeout):
+        for fd, event in poll.poll(timeout if timeout is None else timeout * 1000):
             if fd == self._channel.fileno():
                 self._hear_channel()
             elif fd == self._words.fileno():

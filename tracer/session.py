@@ -139,14 +139,11 @@ class Session:
             return
         from tracer import service
 
-        store = aside.Store(Path(self._place, "saved")) if self._options.in_place else None
+        change = None
+        if self._options.in_place:
+            change = aside.Store(Path(self._place, "saved")).before_change
         single = ids is not None and ids.map is userns.Map.SINGLE
-        change = store.before_change if store else None
-        try:
-            self._service = service.start(ServiceOptions(self._options.recorder, change, single))
-        finally:
-            if store:
-                store.close()
+        self._service = service.start(ServiceOptions(self._options.recorder, change, single))
         self._why.append(self._service.explanation)
 
     def _sandbox(self, root: str, ids: userns.Plan) -> None:

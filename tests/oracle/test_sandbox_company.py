@@ -51,9 +51,9 @@ def test_commands_inherit_their_three_streams_and_no_other_descriptor(root: Path
 
 def test_a_pipe_ends_when_the_command_does_whatever_sessions_there_are(root: Path) -> None:
     reader, writer = os.pipe()
-    with Session.start(SessionOptions(root=str(root), record=False)) as first:
+    with Session.start(SessionOptions(root=str(root), record=True)) as first:
         process = first.spawn(Command(("sh", "-c", "echo said"), ENV), stdout=writer, stderr=writer)
-        with Session.start(SessionOptions(root=str(root), record=False)):
+        with Session.start(SessionOptions(root=str(root), record=True)):
             os.close(writer)
             assert process.wait(5) == 0
             with open(reader, "rb") as stream:
@@ -64,7 +64,7 @@ def test_sessions_in_several_threads_do_not_disturb_each_other(root: Path) -> No
     said: dict[int, str] = {}
 
     def work(number: int) -> None:
-        with Session.start(SessionOptions(root=str(root), record=False)) as session:
+        with Session.start(SessionOptions(root=str(root), record=True)) as session:
             said[number] = run(session, "sh", "-c", f"echo {number} >/tmp/x; cat /tmp/x; hostname")[1]
             session.stop(15, 1)
 
@@ -78,7 +78,7 @@ def test_sessions_in_several_threads_do_not_disturb_each_other(root: Path) -> No
 
 def test_the_live_root_can_be_the_lower_layer_of_a_sandbox() -> None:
     before = session_directories()
-    with Session.start(SessionOptions(root="/", record=False)) as session:
+    with Session.start(SessionOptions(root="/", record=True)) as session:
         assert run(session, "sh", "-c", "echo x >/etc/slimmer-test && cat /etc/slimmer-test")[1] == "x\n"
         session.stop(15, 1)
         assert session.finish().writes == ("/etc/slimmer-test",)
@@ -91,12 +91,12 @@ def test_a_mount_inside_the_root_is_named_when_it_is_in_the_way(root: Path) -> N
         userns.unshare(userns.NEWNS)
         mounts.mount("", "/", flags=mounts.REC | mounts.PRIVATE)
         mounts.mount("tmpfs", str(root / "proc"), "tmpfs")
-        with Session.start(SessionOptions(root=str(root), record=False)) as session:
+        with Session.start(SessionOptions(root=str(root), record=True)) as session:
             assert run(session, "true")[0] == 0  # root can look behind it
 
         def user() -> str:
             with pytest.raises(TracerError) as caught:
-                Session.start(SessionOptions(root=str(root), record=False))
+                Session.start(SessionOptions(root=str(root), record=True))
             return str(caught.value)
 
         return as_user(NOBODY, user)
@@ -109,7 +109,7 @@ def test_the_standard_streams_open_by_name_for_whoever_runs(root: Path) -> None:
     from tracer.session import Identity
 
     reader, writer = os.pipe()
-    with Session.start(SessionOptions(root=str(root), record=False)) as session:
+    with Session.start(SessionOptions(root=str(root), record=True)) as session:
         command = Command(("sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr"), ENV, "/", Identity(33, 33))
         process = session.spawn(command, stdout=writer, stderr=writer)
         os.close(writer)

@@ -58,8 +58,8 @@ class Collector:
     ) -> None:
         from tracer.calls import Calls
 
-        self.processes = Processes()
         self.memory = Memory(self._closed)
+        self.processes = Processes(self.memory.helpers.link)
         self.executions: set[Started] = set()
         self.notes: set[str] = set()
         self._before_change = before_change

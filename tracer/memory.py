@@ -5,7 +5,7 @@ can never read the memory of a number's former owner. It is not always allowed: 
 runtimes filter it; and without CAP_SYS_PTRACE nobody may look into a process that has changed
 its user. For those, in this order: a /proc/TID/mem that was opened before the change
 (`keep`); one opened now; one opened by a helper that takes on the process's user. What then is still
-closed to us is told once for each program.
+closed to us is told once for each program. See tracer.helper for the last one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import contextlib
 import ctypes
 import errno
 import os
-import socket
 from collections.abc import Callable
+
+from tracer.helper import Helpers
 
 PATH_MAX = 4096
 SHORT = 256  # bytes that a first read asks for: most paths are shorter, and a page is cheap to copy a part of
@@ -43,6 +44,7 @@ class Memory:
 
     def __init__(self, tell: Callable[[int, str], None]) -> None:
         self._tell = tell
+        self.helpers = Helpers()
         self._kept: dict[int, int] = {}  # thread → open /proc/TID/mem
         self._refused: set[int] = set()
         self._windows: dict[int, Window] = {}
@@ -116,38 +118,7 @@ class Memory:
         except (FileNotFoundError, ProcessLookupError):
             return None  # killed meanwhile
         except OSError as error:
-            memory = open_as_its_user(tid)
+            memory = self.helpers.memory(tid)
             if memory is None:
                 self._tell(tid, error.strerror or str(error))
             return memory
-
-
-def open_as_its_user(tid: int) -> int | None:
-    """/proc/TID/mem, opened by a forked helper that takes on the process's ids; None when that does not help either.
-
-    The kernel lets a process look into another of the same ids (all three) that has not
-    become unreadable by a change of them (ptrace(2), "Ptrace access mode checking").
-    """
-    try:
-        with open(f"/proc/{tid}/status", "rb") as stream:
-            lines = stream.read().split(b"\n")
-    except OSError:
-        return None
-    ids = {line.split(b":")[0]: line.split()[1:] for line in lines if line.startswith((b"Uid:", b"Gid:"))}
-    uid, gid = int(ids[b"Uid"][1]), int(ids[b"Gid"][1])
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with mine, theirs:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.setgroups([])
-                os.setresgid(gid, gid, gid)
-                os.setresuid(uid, uid, uid)
-                memory = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-                socket.send_fds(theirs, [b"x"], [memory])
-            finally:
-                os._exit(0)
-        theirs.close()
-        _, descriptors, _, _ = socket.recv_fds(mine, 1, 1)
-        os.waitpid(pid, 0)
-    return descriptors[0] if descriptors else None

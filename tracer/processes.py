@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Callable
 
 from tracer import paths
 from tracer.seccomp import libc
@@ -65,7 +66,10 @@ class Process:
 class Processes:
     """All of them. `prefix` is where the recorded root lies in the service's view of the traced mount namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, read_link: Callable[[int, bytes], bytes | None] = lambda tid, name: None) -> None:
+        self._read_link = read_link  # for those that we may not look at ourselves
+        self._remembered: dict[int, tuple[bytes, bytes, Program]] = {}  # root, directory, program while we might look
+        self._denied = False  # the last link could not be read for want of permission
         self.prefix = b""
         self.programs: dict[bytes, Program] = {}
         self.runner = Program(b"")  # whoever starts the commands, until they are executed
@@ -119,13 +123,30 @@ class Processes:
 
     def program_of(self, tid: int) -> Program:
         """The program of a process, whose name is empty when it is gone or closed to us."""
-        name = b""
+        name: bytes | None = b""
         try:
-            name = os.readlink(b"/proc/%d/exe" % tid).removesuffix(b" (deleted)")
-            name = paths.relative_to(self.prefix, name) or name
+            name = os.readlink(b"/proc/%d/exe" % tid)
+        except PermissionError:
+            name = self._read_link(tid, b"exe")
+            if name is None:
+                return self._last(tid)[2]
         except OSError:
-            pass  # gone, or closed to us
-        return self.named(name)
+            return self.named(b"")  # gone
+        name = name.removesuffix(b" (deleted)")
+        return self.named(paths.relative_to(self.prefix, name) or name)
+
+    def _last(self, tid: int) -> tuple[bytes, bytes, Program]:
+        """What was known of a process, or of its parent, while we might look at it."""
+        known = self._remembered.get(tid)
+        if known is None:
+            known = self._remembered.get(parent_of(tid), (b"", b"/", self.named(b"")))
+            self._remembered[tid] = known
+        return known
+
+    def _remember(self, process: Process) -> None:
+        if len(self._remembered) > _KEPT:
+            self._remembered.clear()
+        self._remembered[process.tid] = process.root, process.base or b"/", process.program
 
     def named(self, name: bytes) -> Program:
         """The program with this path."""
@@ -142,10 +163,17 @@ class Processes:
         None: not readable, outside the root, or removed.
         """
         place = b"/proc/%d/%s" % (process.tid, name)
+        self._denied = False
         try:
             target = os.readlink(place)
             if target.endswith(b" (deleted)") and os.stat(place).st_nlink == 0:
                 return None
+        except PermissionError:
+            shown = self._read_link(process.tid, name)
+            if shown is None:
+                self._denied = True
+                return None
+            target = shown
         except OSError:
             return None
         if not target.startswith(b"/"):
@@ -155,23 +183,31 @@ class Processes:
     def refresh_root(self, process: Process) -> None:
         root = self.link(process, b"root")
         process.root_epoch = self.root_epoch
+        if self._denied:
+            process.root = self._last(process.tid)[0]
+            process.absolute = process.program.scope(process.root, b"")
+            return
         if root is None:
             process.absolute = self._nowhere
             return
         process.root = b"" if root == b"/" else root
         process.absolute = process.program.scope(process.root, b"")
+        self._remember(process)
 
     def refresh_cwd(self, process: Process) -> None:
         if process.root_epoch != self.root_epoch:
             self.refresh_root(process)
         base = self.link(process, b"cwd")
         process.cwd_epoch = self.cwd_epoch
+        if self._denied:
+            base = self._last(process.tid)[1]
         if base is None:
             process.base = b""
             process.relative = self._nowhere
             return
         process.base = base
         process.relative = process.program.scope(process.root, base)
+        self._remember(process)
 
     def directory(self, process: Process, fd: int) -> dict[bytes, int]:
         """The scope of what is named from a directory descriptor; that changes unseen, so it is asked each time."""
@@ -234,3 +270,12 @@ class Processes:
         if target is None or not target.startswith(b"/"):
             return None
         return paths.join(process.root, target, b"/".join(rest[taken:])) if rest[taken:] else target
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process, 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0

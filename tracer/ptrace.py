@@ -149,6 +149,8 @@ class Tracer:
                 call(cont, tid, None, None)
             else:
                 self._other(tid, status)
+                if not self._tracees:  # what is left to wait for are helpers of our own
+                    return
 
     def serve_ready(self) -> None:
         """Serve what has stopped already, without waiting."""

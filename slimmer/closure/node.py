@@ -258,15 +258,7 @@ class NodeRule(Rule):
             reason = Reason(self.name, f"named by {entry.path} line {load.line}", entry.path)
             yield from self._load(Load(f"./{load.specifier}", load.line, load.whole), here, entry.path, reason, view)
         yield from self._texts(entry, found, view)
-        for command in found.commands:
-            if command.shell:
-                yield Need(
-                    "/bin/sh", Reason("node-command", f"started by {entry.path} line {command.line}", entry.path)
-                )
-                text = command.words[0].encode("utf-8", "surrogateescape")
-                yield from self._started.text(text, entry.path, line=command.line)
-            else:
-                yield from self._started.line(command.words, entry.path, command.line)
+        yield from self._started.calls(found.commands, entry.path)
         for line in found.computed[:1]:
             view.unsure(Unsure("node", entry.path, f"line {line} loads a module whose name is computed", 20))
 

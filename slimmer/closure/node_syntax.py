@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
+from slimmer.closure.calls import CommandLine
+
 LARGEST = 2 << 20  # bytes; larger sources are bundles, which load nothing by name
 LOADERS = frozenset(
     {"require", "require.resolve", "import", "import.meta.resolve", "module.require", "jest.requireActual"}
@@ -40,15 +42,6 @@ class Load:
     specifier: str
     line: int
     whole: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """A literal command line; one word when `shell` reads it. Unknown words are ""."""
-
-    words: tuple[str, ...]
-    line: int
-    shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)

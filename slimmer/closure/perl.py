@@ -197,13 +197,7 @@ class PerlRule(Rule):
         return tuple(place for place in found_places if view.root.find(place) is not None)
 
     def _starts(self, path: str, found: Perl) -> Iterator[Need]:
-        for words, line in found.commands:
-            yield from self._started.line(words, path, line)
-        for mention in found.shells:
-            text = mention.text.encode("utf-8", "surrogateescape")
-            if re.search(r"[$&*(){}\[\]'\";\\|?<>~`\n]", mention.text):  # perl runs what has none of these itself
-                yield Need("/bin/sh", Reason("perl-command", f"started by {path} line {mention.line}", path))
-            yield from self._started.text(text, path, line=mention.line)
+        yield from self._started.calls(found.commands, path)
 
     # --------------------------------------------------------------- modules
 

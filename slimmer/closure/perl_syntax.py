@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from slimmer.closure.calls import STRING, CommandLine, arguments, backticks, call_pattern, started, unquote
+
 POD = re.compile(r"^=[a-zA-Z].*?(?:^=cut\b[^\n]*$|\Z)", re.M | re.S)
 END = re.compile(r"^__(?:END|DATA)__[ \t\r]*$", re.M)
 COMMENT = re.compile(r"^[ \t]*#.*$", re.M)
@@ -24,13 +26,12 @@ COMPUTED = re.compile(rf"""["']({NAME}::)["']?\s*[.$]|["']({NAME}::)\$""")
 QUOTED = re.compile(rf"""['"]({NAME}(?:::\w+)+)['"]|\bqw\s*[(\[{{/<]([^)\]}}/>]*)[)\]}}/>]""")
 LIB = re.compile(r"\buse\s+lib\s+([^;]+);|\bunshift\s*\(?\s*@INC\s*,([^;]+);|\bpush\s*\(?\s*@INC\s*,([^;]+);")
 TEXT = re.compile(r"""'([^'\n]*)'|"([^"\n]*)\"""")
-START = re.compile(
-    r"""(?<![\w$@%>:])(?:system|exec|IPC::(?:Open[23]::)?open[23]|open[23]|run|capture|qx)\s*\(?\s*(?:\{[^}]{0,80}\}\s*)?\[?\s*(qw\s*[(/\[{]|["'])([^"'\n)\]}]{0,1000})["')\]}]?((?:\s*,\s*["'][^"'\n]*["'])*)"""
-)
+START = call_pattern(r"(?:CORE::)?system|(?:CORE::)?exec|(?:IPC::(?:Open[23]::)?)?open[23]|run|capture(?:x)?")
+# `open my $f, "-|", "sort", "-u"`, and the two-argument forms "gzip -dc x |" and "| mail"
 PIPE = re.compile(
-    r"""\bopen\b[^;]{0,200}?,\s*["'](?:-\||\|-)["']\s*,\s*((?:["'][^"'\n]{0,1000}["']\s*,?\s*){1,50})|\bopen\b[^;]{0,200}?,\s*["'](?:\|\s*([^"'\n]+)|([^"'\n|]+?)\s*\|)["']"""
+    rf"\bopen\b[^;]{{0,200}}?,\s*[\"'](?:-\||\|-)[\"']((?:\s*,\s*(?:{STRING}|[^,;\n()\"']{{1,80}})){{1,50}})"
 )
-BACKTICK = re.compile(r"`([^`\n]+)`|\bqx\s*[{(/]([^})/\n]+)[})/]")
+ENDS = re.compile(rf"\bopen\b[^;]{{0,200}}?,\s*({STRING})")
 UNICODE = re.compile(r"\\[pPN]\{|\bcharnames\b|\bUnicode::UCD\b|\buse\s+utf8\b|\\X|fc\s*\(")
 
 
@@ -51,8 +52,7 @@ class Perl:
     families: tuple[Mention, ...] = ()  # "Driver" for `require "Driver::$name"`
     quoted: tuple[Mention, ...] = ()  # literals that look like names of modules
     libraries: tuple[str, ...] = ()  # literal parts of `use lib`
-    commands: tuple[tuple[tuple[str, ...], int], ...] = ()  # words, line
-    shells: tuple[Mention, ...] = ()  # command lines that a shell reads
+    commands: tuple[CommandLine, ...] = ()
     unicode: bool = False
 
 
@@ -75,7 +75,6 @@ def scan(source: bytes, *, core: bool = False) -> Perl:
         loads,
         libraries=tuple(dict.fromkeys(part for found in LIB.finditer(text) for part in _texts(found[0]))),
         commands=tuple(dict.fromkeys(_commands(text))),
-        shells=tuple(_unique(_shells(text))),
         unicode=UNICODE.search(text) is not None,
     )
 
@@ -137,25 +136,14 @@ def _texts(text: str) -> Iterator[str]:
         yield from listed.split()
 
 
-def _commands(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    for found in START.finditer(text):
-        rest = tuple(single or double for single, double in TEXT.findall(found[3] or ""))
-        words = tuple(found[2].split()) if found[1].startswith("qw") else (found[2], *rest)
-        if len(words) > 1 and words[0]:
-            yield words, _line(text, found.start())
+def _commands(text: str) -> Iterator[CommandLine]:
+    yield from started(text, START)
+    yield from backticks(text)
     for found in PIPE.finditer(text):
-        words = tuple(single or double for single, double in TEXT.findall(found[1] or ""))
-        if len(words) > 1 and words[0]:
-            yield words, _line(text, found.start())
-
-
-def _shells(text: str) -> Iterator[Mention]:
-    for found in START.finditer(text):
-        if not found[1].startswith("qw") and not found[3]:
-            yield Mention(found[2], _line(text, found.start()))
-    for found in PIPE.finditer(text):
-        words = [single or double for single, double in TEXT.findall(found[1] or "")]
-        line = words[0] if len(words) == 1 else (found[2] or found[3] or "")
-        yield Mention(line, _line(text, found.start()))
-    for found in BACKTICK.finditer(text):
-        yield Mention(found[1] or found[2], _line(text, found.start()))
+        words = arguments(found[1])
+        yield CommandLine(tuple(words), text.count("\n", 0, found.start()) + 1, len(words) == 1)
+    for found in ENDS.finditer(text):
+        command = unquote(found[1]).strip()
+        program = command.strip("|- ")
+        if program and "|" in (command[0], command[-1]):
+            yield CommandLine((program,), text.count("\n", 0, found.start()) + 1, True)

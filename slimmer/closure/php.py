@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
+from slimmer.closure.calls import backticks, call_pattern, started
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.layouts import compiled_paths, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
@@ -24,10 +25,7 @@ INCLUDE_PATH = re.compile(r"""^[ \t]*include_path[ \t]*=[ \t]*["']?([^"'\n;]+)|s
 INCLUDE = re.compile(
     r"""\b(?:include|require)(?:_once)?\b\s*\(?\s*((?:__DIR__|dirname\s*\(\s*(?:__FILE__|__DIR__)[^)]*\)|\$\w+|[A-Z_]+)?\s*\.?\s*)["']([^"'\n]+)["'](\s*\.)?"""
 )
-STARTS = re.compile(
-    r"""(?<![\w$>:])(?:exec|shell_exec|system|passthru|popen|proc_open|pcntl_exec)\s*\(\s*["']([^"'\n]*)["']|`([^`\n]+)`"""
-)
-ARRAY_START = re.compile(r"""(?:new\s+Process|proc_open)\s*\(\s*\[\s*((?:["'][^"'\n]*["']\s*,?\s*)+)""")
+START = call_pattern(r"exec|shell_exec|system|passthru|popen|proc_open|pcntl_exec|new\s+Process")
 COMMENT = re.compile(r"/\*.*?\*/|(?<![:'\"])//[^\n]*|^[ \t]*#[^\[\n][^\n]*", re.S | re.M)
 LARGEST = 2 << 20
 
@@ -129,14 +127,7 @@ class PhpRule(Rule):
             yield from self._included(name.partition("$")[0].rstrip("{"), base, here, more, reason, view)
         yield from self._package(path, view)
         if system_owner(path, view) is None and "/vendor/" not in path:
-            for found in STARTS.finditer(text):
-                line = text.count("\n", 0, found.start()) + 1
-                yield Need("/bin/sh", Reason("php-command", f"started by {path} line {line}", path))
-                command = (found[1] or found[2]).encode("utf-8", "surrogateescape")
-                yield from self._started.text(command, path, line=line)
-            for found in ARRAY_START.finditer(text):
-                words = re.findall(r"""["']([^"'\n]*)["']""", found[1])
-                yield from self._started.line(words, path, text.count("\n", 0, found.start()) + 1)
+            yield from self._started.calls((*started(text, START, lists=False), *backticks(text)), path)
 
     def _included(self, name: str, base: str, here: str, more: bool, reason: Reason, view: View) -> Iterator[Need]:
         """A file by the include path; where only the name's beginning is known, what begins so."""

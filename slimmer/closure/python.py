@@ -334,13 +334,7 @@ class PythonRule(Rule):
                     yield place
 
     def _starts(self, path: str, found: Imports) -> Iterator[Need]:
-        for command in found.commands:
-            if command.shell:
-                text = command.words[0].encode("utf-8", "surrogateescape")
-                yield Need("/bin/sh", Reason("python-command", f"started by {path} line {command.line}", path))
-                yield from self._started.text(text, path, line=command.line)
-            else:
-                yield from self._started.line(command.words, path, command.line)
+        yield from self._started.calls(found.commands, path)
         for mention in found.libraries:
             yield from self._libraries.needs(
                 mention.text, Reason("python-library", f"loaded by {path} line {mention.line}", path)

@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from slimmer.closure.calls import CommandLine
+
 
 class When(enum.IntEnum):
     """When an import statement runs."""
@@ -44,15 +46,6 @@ class Family:
     prefix: str
     line: int
     level: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """A literal command line; one word when `shell` reads it. Unknown words are ""."""
-
-    words: tuple[str, ...]
-    line: int
-    shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)

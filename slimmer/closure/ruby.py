@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from slimmer.closure.calls import backticks, call_pattern, started
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.layouts import compiled_paths, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
@@ -43,9 +44,7 @@ PLACED = re.compile(
     r"""\b(?:require|load|autoload)\b[^\n"']{0,80}(?:__FILE__|__dir__|File\.(?:expand_path|join))[^\n"']{0,80}["']([^"'\n]{1,300})["']|["']([^"'\n]{1,300})["']\s*,\s*__FILE__"""
 )
 LOAD_PATH = re.compile(r"""(?:\$LOAD_PATH|\$:)[^\n]{0,80}?["']([^"'\n]+)["']""")
-SHELLS = re.compile(
-    r"""(?<![\w.])(?:system|exec|spawn|IO\.popen|Open3\.\w+|`)\s*\(?\s*\[?\s*["']?([^"'`\n]{0,500})["'`]((?:\s*,\s*["'][^"'\n]*["'])*)"""
-)
+START = call_pattern(r"(?:Kernel\.)?(?:system|exec|spawn)|IO\.popen|Open3\.\w+|PTY\.spawn")
 DEPENDENCY = re.compile(r"""add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|["']([^"']+)["'])""")
 GEMFILE_GEM = re.compile(r"""^\s*gem\s*\(?\s*["']([^"']+)["']""", re.M)
 LOCKED = re.compile(r"^    (\S+) \(([^)]+)\)$", re.M)
@@ -277,14 +276,7 @@ class RubyRule(Rule):
         if gem_of is not None:
             yield from self._gem(gem_of, Reason(self.name, f"part of the gem {gem_of.name}", path), view)
         if owner is None and gem_of is None:
-            for found in SHELLS.finditer(text):
-                line = text.count("\n", 0, found.start()) + 1
-                rest = re.findall(r"""["']([^"'\n]*)["']""", found[2] or "")
-                if rest:
-                    yield from self._started.line((found[1], *rest), path, line)
-                elif found[1]:
-                    yield Need("/bin/sh", Reason("ruby-command", f"started by {path} line {line}", path))
-                    yield from self._started.text(found[1].encode("utf-8", "surrogateescape"), path, line=line)
+            yield from self._started.calls((*started(text, START), *backticks(text)), path)
 
     def _gem_at(self, path: str) -> Gem | None:
         found = re.match(r"(.*/gems/[^/]+)/", path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from slimmer.closure import shell_syntax
+from slimmer.closure.calls import CommandLine
 from slimmer.closure.commands import Code, File, Module, Start, effects
 from slimmer.closure.model import Need, Reason, View
 from slimmer.closure.programs import DEFAULT_PATH, Programs
@@ -41,6 +42,16 @@ class Started:
     def line(self, words: Sequence[str], origin: str, line: int = 0, document: str = "") -> Iterator[Need]:
         """A command that no shell reads: `subprocess.run(["git", "log"])`."""
         yield from self._effects(words, origin, line, document, frozenset(), (), 0, inner=True)
+
+    def calls(self, commands: Iterable[CommandLine], origin: str) -> Iterator[Need]:
+        """Command lines in a program's calls, each read by a shell or not."""
+        for command in commands:
+            if command.shell:
+                yield Need("/bin/sh", self._reason("started by", origin, command.line))
+                text = command.words[0].encode("utf-8", "surrogateescape")
+                yield from self.text(text, origin, line=command.line)
+            else:
+                yield from self.line(command.words, origin, command.line)
 
     def text(self, source: bytes, origin: str, *, named: bool = False, line: int = 0, depth: int = 0) -> Iterator[Need]:
         """A text that a shell reads. `named`: it is the file `origin` itself, so `$0` is known.

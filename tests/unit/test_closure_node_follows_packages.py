@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from slimmer.closure.calls import CommandLine
 from slimmer.closure.model import Application
 from slimmer.closure.node import NodeRule
-from slimmer.closure.node_syntax import CommandLine, Load, scan
+from slimmer.closure.node_syntax import Load, scan
 from tests.unit.closures import kept
 
 RULES = (NodeRule,)

@@ -33,7 +33,8 @@ def test_included_files(tmp_path: Path) -> None:
         "/srv/web/index.php": (
             "<?php require_once __DIR__ . '/../lib/a.php'; include 'near.php'; require dirname(__FILE__).'/b.php';"
             "// include 'no.php';\n"
-            "include 'pages/' . $page . '.php'; require 'Pear/X.php'; exec('git log'); $x = `date`;"
+            "include 'pages/' . $page . '.php'; require 'Pear/X.php'; exec('git log', $out, $code);"
+            "$x = `date`; echo shell_exec('echo \"b\" | wc'); $p = new Process(['id', '-u']);"
         ),
         "/srv/lib/a.php": "",
         "/srv/web/near.php": "",
@@ -43,6 +44,8 @@ def test_included_files(tmp_path: Path) -> None:
         "/usr/share/php/Pear/X.php": "",
         "/usr/bin/git": "#755 x",
         "/usr/bin/date": "#755 x",
+        "/usr/bin/wc": "#755 x",
+        "/usr/bin/id": "#755 x",
         "/bin/sh": "#755 x",
     }
     assert kept(tmp_path, tree, "/srv/web/index.php", rules=(PhpRule,)) == {*tree} - {"/srv/web/no.php"}

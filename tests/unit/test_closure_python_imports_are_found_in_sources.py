@@ -8,8 +8,9 @@ import struct
 
 import pytest
 
+from slimmer.closure.calls import CommandLine
 from slimmer.closure.python_bytecode import scan_bytecode
-from slimmer.closure.python_imports import CommandLine, Family, Import, When, scan
+from slimmer.closure.python_imports import Family, Import, When, scan
 
 LOADED, LATER, MAIN = When.LOADED, When.LATER, When.MAIN
 

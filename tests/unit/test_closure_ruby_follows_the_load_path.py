@@ -98,10 +98,14 @@ def test_bundler_wants_what_the_lock_file_names(tmp_path: Path) -> None:
 
 def test_programs_that_the_application_starts(tmp_path: Path) -> None:
     tree: dict[str, str | bytes | None] = {
-        "/app/main.rb": "system('git', 'log')\nputs `date -u`\nOpen3.capture2('wc', '-l')\n",
+        "/app/main.rb": (
+            "system('git', 'log')\nputs `date -u '+%Y \"x\"' | sort`\nOpen3.capture2('wc', '-l')\nputs %x(id -u)\n"
+        ),
         "/usr/bin/git": "#755 x",
         "/usr/bin/date": "#755 x",
         "/usr/bin/wc": "#755 x",
+        "/usr/bin/id": "#755 x",
+        "/usr/bin/sort": "#755 x",
         "/usr/bin/log": "#755 x",
         "/bin/sh": "#755 x",
     }

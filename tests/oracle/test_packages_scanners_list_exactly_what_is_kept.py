@@ -1,4 +1,4 @@
-"""Real syft and trivy on a slim tree: the packages they list are exactly those that have a kept file.
+"""Real syft and trivy on slim trees and a traced image: they list exactly the packages that have a kept file.
 
 Every kind of thing a slim tree can be is in it: packages kept whole, in part, not at all; debs that
 ship Python and Node packages; wheels and node modules that no deb knows.
@@ -10,6 +10,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,12 +25,13 @@ from slimmer.packages.index import Index, index
 from slimmer.packages.model import Package
 from slimmer.packages.purl import purl
 from slimmer.packages.scannerdata import generated
+from slimmer.report.read import read_manifest
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.layered import GeneratedRoot
 from slimmer.root.model import FileType, Root
-from tests.support import plant, root_of
+from tests.support import needs_root, plant, root_of
 from tests.tools import syft, trivy
-from tests.unit.test_packages_answer_who_owns_a_path import NODE, PYTHON
+from tests.unit.test_packages_answer_who_owns_a_path import NODE, PYTHON, SITE
 from tracer.recording import Recording
 
 RELEASES = ("/etc/debian_version", "/etc/os-release", "/usr/lib/os-release")
@@ -138,3 +140,33 @@ def test_syft_reads_the_files_of_a_package_from_its_sums(fat: Path, tmp_path: Pa
             expected = {"/" + line.split("  ", 1)[1] for line in sums[each["name"]].read_text().splitlines()}
             assert expected <= listed
             assert all((tree / path.lstrip("/")).exists() for path in expected)
+
+
+RUN = f"python3 -c 'import flask' && node -e 1 && cat /{SITE}/requests/__init__.py /app/server.js"
+
+
+@needs_root
+def test_both_list_exactly_what_the_manifest_of_a_traced_image_says(fat: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    slim = [sys.executable, "-m", "slimmer.cli.main", "trace", "--root", os.fspath(fat), "--run", f'sh -c "{RUN}"']
+    subprocess.run([*slim, "--keep", "recorded", "--no-check", "-o", os.fspath(out)], check=True, capture_output=True)
+    kept = {
+        package
+        for row in read_manifest(out / "manifest.json")
+        if row.entry.type is not FileType.DIRECTORY
+        for package in (row.package, *row.also)
+        if package is not None
+    }
+    assert {("pypi", "requests"), ("npm", "shop"), ("pypi", "Flask"), ("deb", "python3-flask"), ("deb", "nodejs")} <= {
+        (each.type.value, each.name) for each in kept
+    }
+    assert len(kept) < len(index(DirectoryRoot(os.fspath(fat))).packages())
+    environment = {**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"}
+    command = [syft(), "scan", f"oci-dir:{out}/image", "-q", "-o", "json"]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    listed = {bare(PackageURL.from_string(each["purl"])) for each in json.loads(done.stdout)["artifacts"]}
+    assert listed == names(kept)
+    command = [trivy(), "image", "--input", f"{out}/image", "--format", "cyclonedx", "--offline-scan", "-q"]
+    done = subprocess.run([*command, "--cache-dir", os.fspath(tmp_path / "cache")], capture_output=True, check=True)
+    components = json.loads(done.stdout)["components"]
+    assert {bare(PackageURL.from_string(each["purl"])) for each in components if "purl" in each} == names(kept)

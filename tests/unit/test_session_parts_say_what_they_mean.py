@@ -175,3 +175,26 @@ def test_what_lies_in_an_upper_layer_are_the_changes(tmp_path: Path) -> None:
     layer.settle()
     (tmp_path / "above/kept/later").touch()
     assert layer.changes() == ("/kept/later",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "setting"),
+    [
+        ("clone", "0\n", "kernel.unprivileged_userns_clone=1"),
+        ("max", "0\n", "user.max_user_namespaces=15000"),
+        ("apparmor", "1\n", "kernel.apparmor_restrict_unprivileged_userns=0"),
+    ],
+)
+def test_the_switch_that_forbids_user_namespaces_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, setting: str
+) -> None:
+    on = {"clone": "1\n", "max": "15000\n", "apparmor": "0\n"}
+    for each, text in {**on, name: value}.items():
+        (tmp_path / each).write_text(text)
+    switches = zip(("clone", "max", "apparmor"), userns._SWITCHES, strict=True)
+    monkeypatch.setattr(userns, "_SWITCHES", tuple((str(tmp_path / each), *rest[1:]) for each, rest in switches))
+    assert f"sysctl -w {setting}" in userns.refusal()
+    assert "in place" in userns.refusal()
+    (tmp_path / name).write_text(on[name])
+    assert "sysctl" not in userns.refusal()
+    assert "seccomp" in userns.refusal()

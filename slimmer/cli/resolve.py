@@ -10,11 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from slimmer.elf.dlopen import Priority
 from slimmer.elf.file import ElfError
 from slimmer.elf.loader import Load, Loader, Resolved, executable
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.root.directory import DirectoryRoot
+from slimmer.root.image import ImageRoot
 from slimmer.root.model import FileType, Root
+from slimmer.root.source import open_source
 
 
 @click.command(name="resolve")
@@ -23,6 +26,8 @@ from slimmer.root.model import FileType, Root
 @click.option("--all", "everything", is_flag=True, help="Every ELF executable of the root.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of trees.")
 @click.option("--env", "env", multiple=True, metavar="NAME=VALUE", help="LD_LIBRARY_PATH, LD_PRELOAD or LD_AUDIT.")
+@click.option("--notes", type=click.Choice([each.value for each in Priority]), help="Also what .note.dlopen asks for.")
+@click.option("--platform", default="", help="Which image of several, as in linux/arm64.")
 @click.option("--cpu", metavar="LEVEL", help="Only for this processor (baseline, x86-64-v3, power10, z15 ...).")
 @click.option("--secure/--no-secure", default=None, help="As setuid programs run. Default: by mode and capabilities.")
 @click.option("--workdir", metavar="DIR", help="The directory that relative search paths start at.")
@@ -32,11 +37,15 @@ def command(
     everything: bool,
     as_json: bool,
     env: Sequence[str],
+    notes: str | None,
+    platform: str,
     cpu: str | None,
     secure: bool | None,
     workdir: str | None,
 ) -> None:
     """Show what the dynamic loader of ROOT would load for each FILE (a path inside ROOT).
+
+    ROOT is a directory, or an image as --image of `slim trace` takes it; then its Env counts as well.
 
     Nothing of ROOT is executed, so any architecture will do. Exit 1 when something is missing.
 
@@ -47,10 +56,8 @@ def command(
     """
     if everything == bool(files):
         raise UsageProblem("name files, or give --all", "slim resolve ROOT FILE...  or  slim resolve ROOT --all")
-    if not os.path.isdir(root):
-        raise SlimmerError(f"{root} is no directory", "give the root directory of a system, / for this one")
-    variables = dict(_variable(each) for each in env)
-    place = DirectoryRoot(root)
+    place = DirectoryRoot(root) if os.path.isdir(root) else open_source(root, platform=platform)
+    variables = {**_image_environment(place), **dict(_variable(each) for each in env)}
     start = workdir or (os.getcwd() if os.path.realpath(root) == "/" else "/")
     loader = Loader(place, cpu=cpu)
     asked = executables(place, loader) if everything else (_inside(place, root, each, start) for each in files)
@@ -63,6 +70,8 @@ def command(
                 raise
             click.echo(f"slim: {error.message}", err=True)
             continue
+        if resolved is not None and notes is not None:
+            resolved = loader.with_notes(resolved, Priority(notes), env=variables, workdir=start)
         if resolved is None:
             if everything:
                 continue
@@ -124,6 +133,14 @@ def _branches(
                 yield from _branches(each.path, below, f"{indent}{'    ' if last else '│   '}", seen)
         else:
             yield f"{edge}{click.style(f'{each[0]}: {each[1]}', fg='red')}"
+
+
+def _image_environment(place: Root) -> dict[str, str]:
+    """The Env of an image's configuration; nothing for a directory."""
+    if not isinstance(place, ImageRoot):
+        return {}
+    listed = (json.loads(place.config_json).get("config") or {}).get("Env") or []
+    return {name: value for name, equals, value in (str(each).partition("=") for each in listed) if equals}
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from slimmer.elf.dlopen import Priority, notes
 from slimmer.elf.file import Elf, ElfError
 from slimmer.elf.finder import Finder
 from slimmer.elf.glibc import Glibc
@@ -121,6 +122,42 @@ class Loader:
             return None
         added = self._within(host, file, name, Start(file, entry.path, env or {}, False, workdir))
         return None if added is None or added[1] is None else (added[1], added[0])
+
+    def with_notes(
+        self, resolved: Resolved, lowest: Priority, *, env: Mapping[str, str] | None = None, workdir: str = "/"
+    ) -> Resolved:
+        """The closure and what the `.note.dlopen` of its objects ask for, down to this priority.
+
+        A note whose sonames are all absent is missing only when it is required. Raises ElfError.
+        """
+        wanted = list(Priority)[: list(Priority).index(lowest) + 1]
+        loads = {load.path: load for load in resolved.loads}
+        kept = {each.path: each for each in resolved.kept}
+        missing = list(resolved.missing)
+        queue = [resolved.file, *loads]
+        for path in queue:
+            entry = self.finder.entry(posixpath.join(workdir, path))
+            file = self.finder.file(entry) if entry is not None else None
+            for note in notes(self.root, entry, file) if entry is not None and file is not None else ():
+                if note.priority not in wanted:
+                    continue
+                for soname in note.sonames:
+                    got = self.dlopen(soname, resolved.file, env=env, workdir=workdir)
+                    if got is not None:
+                        break
+                else:
+                    if note.priority is Priority.REQUIRED:
+                        missing.append(Missing(note.sonames[0], path, "required by a note"))
+                    continue
+                for each in got[1].kept:
+                    kept.setdefault(each.path, each)
+                for load in got[1].loads:
+                    if load.path not in loads:
+                        rule = f"note ({note.priority.value})" if load.path == got[0] else load.rule
+                        by = path if load.path == got[0] else load.needed_by
+                        loads[load.path] = replace(load, rule=rule, needed_by=by)
+                        queue.append(load.path)
+        return replace(resolved, loads=tuple(loads.values()), missing=tuple(missing), kept=tuple(kept.values()))
 
     def linker(self, file: Elf, workdir: str = "/") -> Linker | None:
         """The rules that a file's loading follows; None for static files, and where the root has no such loader."""

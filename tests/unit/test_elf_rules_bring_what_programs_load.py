@@ -198,3 +198,21 @@ def test_the_command_prints_data_and_fails_when_something_is_missing(tmp_path: P
     }
     tree = CliRunner().invoke(command, [root.name, "--all"])
     assert tree.stdout.splitlines()[1:] == ["├── a.so => /lib/a.so  [default]", "└── gone.so: not found"]
+
+
+def test_notes_are_shown_on_request(tmp_path: Path) -> None:
+    app = with_note(
+        program((NEEDED, "x.so")), note([{"soname": ["n.so"], "priority": "suggested"}, {"soname": ["gone.so"]}])
+    )
+    root = root_with(
+        tmp_path, {"bin/app": app, "lib/x.so": elf(), "lib/n.so": elf((NEEDED, "deep.so")), "lib/deep.so": elf()}
+    )
+    plain = CliRunner().invoke(command, [root.name, "/bin/app", "--json"])
+    assert [load["path"] for load in json.loads(plain.stdout)["loads"]] == ["/lib/x.so"]
+    noted = CliRunner().invoke(command, [root.name, "/bin/app", "--json", "--notes", "suggested"])
+    assert [(load["path"], load["needed_by"], load["rule"]) for load in json.loads(noted.stdout)["loads"]] == [
+        ("/lib/x.so", "/bin/app", "default"),
+        ("/lib/n.so", "/bin/app", "note (suggested)"),
+        ("/lib/deep.so", "/lib/n.so", "default"),
+    ]
+    assert noted.exit_code == 0

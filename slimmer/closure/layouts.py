@@ -16,7 +16,24 @@ NOT_RUN = re.compile(
     r"|icons|ri)/|^/usr/(?:local/)?include/|/(?:tests?|spec|t|examples?|xt)/|\.(?:pod|h|a|la)$"
 )
 LIBRARY = re.compile(r"\.(?:so(?:\.[\d.]+)?|rb|pm|pl|al|php|jar|node)$")
-LARGEST = 64 << 20  # bytes of a binary that is searched for paths
+BLOCK = 1 << 20  # bytes of a binary that are looked at together
+OVERLAP = 1 << 12  # longer than any name in question
+
+
+def matches(entry: Entry, view: View, pattern: re.Pattern[bytes]) -> dict[bytes, None]:
+    """The distinct first groups (or whole matches) of a pattern in a file of any size, in its order, memory flat."""
+    found: dict[bytes, None] = {}
+    try:
+        with view.root.open(entry.path) as stream:
+            kept = b""
+            while block := stream.read(BLOCK):
+                block = kept + block
+                for match in pattern.finditer(block):
+                    found.setdefault(match[pattern.groups and 1])
+                kept = block[-OVERLAP:]
+    except SlimmerError:
+        return {}
+    return found
 
 
 def compiled_paths(entry: Entry, view: View, word: str) -> list[str]:
@@ -24,20 +41,13 @@ def compiled_paths(entry: Entry, view: View, word: str) -> list[str]:
 
     An interpreter's search path is compiled in as plain strings: perl's @INC, ruby's $LOAD_PATH, php's extension_dir.
     """
-    if entry.size > LARGEST:
-        return []
-    try:
-        with view.root.open(entry.path) as stream:
-            content = stream.read()
-    except SlimmerError:
-        return []
-    texts = re.findall(rb"(?<=[\0:])(/[\w./+-]*" + re.escape(word.encode()) + rb"[\w./+-]*)(?=[\0:])", content)
+    pattern = re.compile(rb"(?<=[\0:])(/[\w./+-]*" + re.escape(word.encode()) + rb"[\w./+-]*)(?=[\0:])")
     found = []
-    for text in dict.fromkeys(each.decode() for each in texts):
-        there = view.root.find(text)
+    for text in matches(entry, view, pattern):
+        there = view.root.find(text.decode())
         if there is not None and there.type is FileType.DIRECTORY:
-            found.append(text.rstrip("/"))
-    return found
+            found.append(text.decode().rstrip("/"))
+    return list(dict.fromkeys(found))
 
 
 def system_owner(path: str, view: View) -> Package | None:

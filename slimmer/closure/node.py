@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from slimmer.closure.embedded import EMBEDDED
+from slimmer.closure.layouts import matches
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.node_syntax import LARGEST, JavaScript, Load, plain_loads, scan
 from slimmer.closure.programs import head
@@ -149,11 +150,7 @@ class NodeRule(Rule):
 
     def _builtins(self, entry: Entry, view: View) -> Iterator[Need]:
         reason = Reason(self.name, f"part of node's own library, named in {entry.path}", entry.path)
-        try:
-            with view.root.open(entry.path) as stream:
-                found = {match.decode() for match in BUILTIN.findall(stream.read())}
-        except SlimmerError:
-            return
+        found = {match.decode() for match in matches(entry, view, BUILTIN)}
         for path in sorted(found):
             if view.root.find(path) is not None:
                 self._builtin |= {path, view.root.resolve(path).path}

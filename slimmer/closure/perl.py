@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from slimmer.closure.embedded import EMBEDDED
-from slimmer.closure.layouts import compiled_paths, package_content, system_owner
+from slimmer.closure.layouts import compiled_paths, matches, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
 from slimmer.closure.perl_syntax import Mention, Perl, scan
 from slimmer.closure.programs import Programs, head
@@ -267,7 +267,7 @@ class PerlRule(Rule):
     def _compiled(self, entry: Entry, view: View) -> Iterator[Need]:
         """What compiled parts load: they hold the names as plain strings."""
         reason = Reason(self.name, f"named in {entry.path}", entry.path)
-        for name in dict.fromkeys(COMPILED.findall(head(entry, view, LARGEST))):
+        for name in matches(entry, view, COMPILED):
             yield from self._module(name.decode(), reason, (), view)
 
     def _tables(self, path: str) -> Iterator[Need]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slimmer.closure.embedded import EMBEDDED
+from slimmer.closure.layouts import SYSTEM, matches
 from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.programs import Libraries, Programs, head
 from slimmer.closure.python_bytecode import scan_bytecode
@@ -35,7 +36,6 @@ from slimmer.closure.python_units import TESTS, Distributions, package_files, sh
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
-from slimmer.packages.model import PackageType
 from slimmer.root.model import Entry, FileType
 
 # Loaded by the interpreter itself, from C or before the first line of any program; and what prints an error.
@@ -72,7 +72,6 @@ IMPLIED = {
 }
 NAME = re.compile(rb"(?<=\0)([A-Za-z_]\w*(?:\.\w+)*)(?=\0)")
 ARGUMENT = re.compile(r"(?:--?[\w-]+=)?([A-Za-z_]\w*(?:\.\w+)*)(?::[\w.]+)?(?:\(.*\))?$")
-SYSTEM = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
 LARGEST = 8 << 20  # bytes of a source or of an extension module that is searched
 
 
@@ -522,10 +521,10 @@ class PythonRule(Rule):
         path = entry.path
         if not EXTENSION_PLACE.search(path) and not re.search(r"\.(?:cpython-\d+[\w-]*|abi3)\.so$", path):
             return
-        content = head(entry, view, 4 * LARGEST)
-        if b"PyImport_" not in content and b"PyInit_" not in content:
+        names = [name.decode() for name in matches(entry, view, NAME)]
+        if not any(name.startswith(("PyImport_", "PyInit_", "PyModule_")) for name in names):
             return
-        self._extensions[path] = tuple(dict.fromkeys(name.decode() for name in NAME.findall(content)))
+        self._extensions[path] = tuple(names)
         for python in list(self._pythons.values()):
             yield from self._names(path, python, view)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from slimmer.closure.calls import backticks, call_pattern, started
 from slimmer.closure.embedded import EMBEDDED
-from slimmer.closure.layouts import compiled_paths, package_content, system_owner
+from slimmer.closure.layouts import compiled_paths, matches, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
 from slimmer.closure.programs import Programs, head
 from slimmer.closure.scripts import BUFFER, parse_shebang
@@ -181,11 +181,11 @@ class RubyRule(Rule):
 
     def _extension(self, entry: Entry, view: View) -> Iterator[Need]:
         """What compiled code requires: it holds the names as plain strings."""
-        content = head(entry, view, LARGEST * 8)
-        if b"rb_require" not in content:
+        names = matches(entry, view, FEATURE)
+        if b"rb_require" not in names:
             return
         reason = Reason(self.name, f"named in {entry.path}", entry.path)
-        for name in dict.fromkeys(FEATURE.findall(content)):
+        for name in names:
             for directory in self._path:
                 yield from self._file(f"{directory}/{name.decode()}", reason, view)
 

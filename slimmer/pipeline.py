@@ -15,7 +15,7 @@ from slimmer.closure.model import Application
 from slimmer.errors import CheckFailed, SlimmerError
 from slimmer.exercise.drive import Observer, last_lines
 from slimmer.exercise.model import RunOutcome
-from slimmer.exercise.perform import Performed, perform
+from slimmer.exercise.perform import Performed, perform, session_options
 from slimmer.image.archive import write_archive
 from slimmer.image.layout import Image
 from slimmer.image.reference import Reference
@@ -30,6 +30,7 @@ from slimmer.source import Opened, open_source
 from slimmer.verify import verify, verify_image
 from slimmer.workspace import Workspace, workspace
 from tracer.recording import Recording, load, merge_all
+from tracer.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,13 @@ def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
     return recording, performed
 
 
+def explain(recipe: Recipe) -> tuple[str, str]:
+    """Which recorder a run here would have, and why."""
+    opened = open_source(recipe.source)
+    with Session.start(session_options(opened.place, recipe)) as session:
+        return session.recorder, session.explanation
+
+
 def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int = 0) -> Verdict:
     """An output's image, read from its layers, against its fat root. With `rounds`, rebuilt with what was missing."""
     recording = load(directory / "recording.json")
@@ -132,7 +140,7 @@ def expect(performed: Performed, recipe: Recipe) -> None:
             )
         if not outcome.stopped and outcome.exit_code != run.expect_exit:
             raise SlimmerError(
-                f"{' '.join(outcome.command)[:200]} exited with {outcome.exit_code}, not {run.expect_exit}",
+                f"{shlex.join(outcome.command)[:200]} {ending(outcome.exit_code)}, not {run.expect_exit}",
                 (_words(outcome) + "\n  " if _words(outcome) else "")
                 + f"--expect-exit {outcome.exit_code} if that is as it should be",
             )

@@ -14,7 +14,7 @@ from slimmer.cli.narrate import Narrator
 from slimmer.cli.options import exercise_options, recipe_from, source_options, talk_options
 from slimmer.errors import SlimmerError
 from slimmer.exercise.drive import Interrupt
-from slimmer.pipeline import record
+from slimmer.pipeline import explain, record
 from tracer.recording import Recording
 
 
@@ -39,13 +39,17 @@ def write_file(target: Path, text: str) -> None:
 @exercise_options
 @click.option("-o", "--output", default="recording.json", metavar="FILE|-", help="Default recording.json.")
 @click.option("--watch", metavar="ROOT|PID", help="Watch what already runs there (--for 1h), by fanotify; needs root.")
-@click.option("--explain", is_flag=True, help="Say which recorder was chosen, and why.")
+@click.option("--explain", is_flag=True, help="Say which recorder is chosen, and why; alone, only that.")
 @talk_options
 def command(**options: Any) -> None:
     """Only record what an application touches. `slim build` makes an image of one or more recordings."""
     narrator = Narrator(quiet=options["quiet"], verbose=options["verbose"])
     target = options["output"]
     with Interrupt().watching() as interrupt:
+        if options["explain"] and not (options["run"] or options["watch"] or options["recipe"] or options["image"]):
+            recorder, explanation = explain(recipe_from(options))
+            click.echo(f"{recorder}: {explanation}")
+            return
         if options["watch"]:
             recording = _watch(options, narrator, interrupt)
         else:

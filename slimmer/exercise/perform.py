@@ -69,7 +69,7 @@ def perform(
     recorder = explanation = ""
     for run in recipe.runs:
         command = command_of(place, run)
-        with Session.start(_options(place, recipe, record, command.identity)) as session:
+        with Session.start(session_options(place, recipe, command.identity, record=record)) as session:
             recorder, explanation = session.recorder, session.explanation
             outcome = drive(session, run, command, observer, shared=shared_network(place, recipe))
             if outcome.failure is not None and not tolerant:
@@ -121,7 +121,10 @@ def environment(place: Place, run: Run, who: Account) -> dict[str, str]:
     return {**base, **place.start.env, **run.env}
 
 
-def _options(place: Place, recipe: Recipe, record: bool, identity: Identity) -> SessionOptions:
+def session_options(
+    place: Place, recipe: Recipe, identity: Identity | None = None, *, record: bool = True
+) -> SessionOptions:
+    """How a session in a place is held. `identity` is who mostly runs."""
     return SessionOptions(
         root=place.directory,
         in_place=place.in_place,
@@ -131,7 +134,7 @@ def _options(place: Place, recipe: Recipe, record: bool, identity: Identity) -> 
         binds=() if place.in_place else binds(recipe.sandbox.mounts, recipe.sandbox.secrets),
         architecture=place.architecture,
         qemu=recipe.source.qemu,
-        identity=identity,
+        identity=identity or Identity(),
         isolation=place.isolation,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from slimmer.check import Miss, Verdict
 from slimmer.closure.model import Application
 from slimmer.errors import CheckFailed, SlimmerError
-from slimmer.exercise.drive import Observer, last_lines
+from slimmer.exercise.drive import Observer, ending, last_lines
 from slimmer.exercise.model import RunOutcome
 from slimmer.exercise.perform import Performed, perform, session_options
 from slimmer.image.archive import write_archive
@@ -196,10 +196,6 @@ def finish(
     if outputs.archive:
         _archive(space.path / "image", outputs, recipe)
     directory = space.publish()
-    if outputs.push:
-        from slimmer.image.push import push  # the registry client takes time to import
-
-        teller.say(f"pushed {push(directory / 'image', outputs.push)} to {outputs.push}")
     if outputs.push:
         from slimmer.image.push import push  # an HTTP client takes a while to load
 

@@ -10,6 +10,7 @@ import contextlib
 import re
 import shlex
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class _Drive:
         return None
 
     def _wait_ready(self) -> None:
-        look, what = self._readiness()
+        look, past, hoped = self._readiness()
         deadline = time.monotonic() + self._run.ready_timeout
         while not look():
             if self._asked():
@@ -174,43 +175,46 @@ class _Drive:
             # A daemon forks and its first process ends well; anything else that ends before it was ready has failed.
             if code is not None and not (code == 0 and self._session.busy()) and not look():
                 raise SlimmerError(
-                    f"{self._words()} {_ending(code)} before {what}",
+                    f"{self._words()} {ending(code)} before {past}",
                     self._last_lines() or "it printed nothing",
                 )
             if time.monotonic() > deadline:
                 raise SlimmerError(
-                    f"{self._words()} was not ready after {self._run.ready_timeout:g} s: {what} did not happen",
+                    f"{self._words()} was not ready: waited {self._run.ready_timeout:g} s for {hoped}",
                     self._last_lines() or "it printed nothing; --ready-timeout gives it longer",
                 )
             self._tick()
             time.sleep(PAUSE)
 
-    def _readiness(self) -> tuple[Callable[[], bool], str]:
+    def _readiness(self) -> tuple[Callable[[], bool], str, str]:
+        """How it is seen, and what that is called when it is past and while it is waited for."""
         ready, run = self._run.ready, self._run
         if ready.isdigit():
             port = int(ready)
-            return lambda: self._listening(port), f"port {port} was open"
+            return lambda: self._listening(port), f"port {port} was open", f"port {port} to open"
         if len(ready) > 1 and ready.startswith("/") and ready.endswith("/"):
             try:
                 pattern = re.compile(ready[1:-1].encode())
             except re.error as error:
                 raise UsageProblem(f"--ready {ready}: {error}", "write a Python regular expression") from error
-            return lambda: bool(
-                pattern.search(self._out.head() + self._out.tail()) or pattern.search(self._err.tail())
-            ), f"{ready} was printed"
+            return (
+                lambda: bool(pattern.search(self._out.head() + self._out.tail()) or pattern.search(self._err.tail())),
+                f"{ready} was printed",
+                f"{ready} to be printed",
+            )
         if ready:
             first = parse_probe(ready)
-            return lambda: self._answers(first), f"{first.url} answered"
+            return lambda: self._answers(first), f"{first.url} answered", f"{first.url} to answer"
         if run.probes:
             first = run.probes[0]
-            return lambda: self._answers(first), f"{first.url} answered"
+            return lambda: self._answers(first), f"{first.url} answered", f"{first.url} to answer"
         pages = [*run.crawl, *(each for each in run.openapi if "://" in each)]
         if pages:
             page = Probe(pages[0])
-            return lambda: self._answers(page), f"{page.url} answered"
+            return lambda: self._answers(page), f"{page.url} answered", f"{page.url} to answer"
         # Commands only: a server is ready when it listens; what never listens is given a moment.
         until = time.monotonic() + LISTEN_PATIENCE
-        return lambda: bool(self._new_ports()) or time.monotonic() > until, "it listened on a port"
+        return lambda: bool(self._new_ports()) or time.monotonic() > until, "it listened", "it to listen on a port"
 
     def _new_ports(self) -> frozenset[int]:
         before = self._ports_before if self._shared else frozenset()
@@ -295,12 +299,20 @@ class _Drive:
         if code is None:
             problem = f"did not end within {EXEC_TIMEOUT:g} s"
         elif code:
-            problem = f"{_ending(code)}: {show(err.tail()) if err.tail() else show(out.tail())}"
+            problem = f"{ending(code)}: {show(err.tail()) if err.tail() else show(out.tail())}"
         return Executed(line, code, out.head(), err.tail(), problem)
 
     def _client(self, line: str) -> Executed:
-        done = self._session.run_outside(shlex.split(line), timeout=EXEC_TIMEOUT)
-        problem = f"{_ending(done.returncode)}: {show(done.stderr or done.stdout)}" if done.returncode else ""
+        try:
+            done = self._session.run_outside(shlex.split(line), timeout=EXEC_TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            problem = f"did not end within {EXEC_TIMEOUT:g} s"
+            return Executed(line, None, (error.stdout or b"")[:BODY_LIMIT], error.stderr or b"", problem)
+        except OSError as error:
+            raise SlimmerError(
+                f"--client {line}: {error.strerror}", "a client is a program of the host; --exec runs one of the root"
+            ) from error
+        problem = f"{ending(done.returncode)}: {show(done.stderr or done.stdout)}" if done.returncode else ""
         return Executed(line, done.returncode, done.stdout[:BODY_LIMIT], done.stderr, problem)
 
     # ------------------------------------------------------------- the end
@@ -342,7 +354,7 @@ class _Drive:
         code = self._process.poll()
         if code is None or self._session.busy() or self._asked():
             return self._asked()
-        raise SlimmerError(f"{self._words()} {_ending(code)} during the exercise", self._last_lines())
+        raise SlimmerError(f"{self._words()} {ending(code)} during the exercise", self._last_lines())
 
     def _asked(self) -> bool:
         return self._observer.interrupt.asked
@@ -363,7 +375,8 @@ def last_lines(output: bytes, count: int = 8) -> str:
     return "\n  ".join(["its last lines:", *(line[:300] for line in lines[-count:])]) if lines else ""
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """What an exit code says, in words."""
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"

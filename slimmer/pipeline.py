@@ -100,11 +100,11 @@ def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
     return recording, performed
 
 
-def explain(recipe: Recipe) -> tuple[str, str]:
+def explain(recipe: Recipe) -> str:
     """Which recorder a run here would have, and why."""
     opened = open_source(recipe.source)
     with Session.start(session_options(opened.place, recipe)) as session:
-        return session.recorder, session.explanation
+        return session.explanation
 
 
 def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int = 0) -> Verdict:

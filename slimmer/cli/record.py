@@ -47,8 +47,7 @@ def command(**options: Any) -> None:
     target = options["output"]
     with Interrupt().watching() as interrupt:
         if options["explain"] and not (options["run"] or options["watch"] or options["recipe"] or options["image"]):
-            recorder, explanation = explain(recipe_from(options))
-            click.echo(f"{recorder}: {explanation}")
+            click.echo(explain(recipe_from(options)))
             return
         if options["watch"]:
             recording = _watch(options, narrator, interrupt)
@@ -57,7 +56,7 @@ def command(**options: Any) -> None:
             by_hand = not any((run.probes or run.exec or run.client or run.seconds) for run in recipe.runs)
             recording, performed = record(recipe, narrator.teller(interrupt, echo=by_hand))
             if options["explain"]:
-                click.echo(f"{performed.recorder}: {performed.explanation}", err=True)
+                click.echo(performed.explanation, err=True)
     if target == "-":
         sys.stdout.write(recording.dump())
         return

@@ -39,8 +39,10 @@ def verify(
             shutil.rmtree(tree, ignore_errors=True)
 
 
-def verify_image(opened: Opened, layout: Path, recipe: Recipe, observer: Observer) -> Verdict:
-    """The verdict on an image in a layout, read from its own layers. Raises SlimmerError."""
+def verify_image(
+    opened: Opened, layout: Path, recipe: Recipe, observer: Observer, performed: Performed | None = None
+) -> Verdict:
+    """The verdict on an image in a layout, read from its own layers; `performed` in the fat root. Raises SlimmerError."""
     from slimmer.root.source import open_image  # the registry client takes time to import
 
     isolation, why_not = _isolation(opened, recipe)
@@ -49,7 +51,7 @@ def verify_image(opened: Opened, layout: Path, recipe: Recipe, observer: Observe
     with tempfile.TemporaryDirectory(prefix="slimmer-check-", ignore_cleanup_errors=True) as folder:
         slim = open_image(f"oci:{layout}", cache=Path(folder))
         config, _ = ImageConfig.parse(slim.config_json)
-        return _verdict(opened, opened.root, slim, slim.directory, config, recipe, None, observer, isolation)
+        return _verdict(opened, opened.root, slim, slim.directory, config, recipe, performed, observer, isolation)
 
 
 def _isolation(opened: Opened, recipe: Recipe) -> tuple[Isolation, str]:

@@ -1,0 +1,385 @@
+"""What an image can do that nobody trained: applications on Debian's packages, and two exercises for each.
+
+The first exercise is what `slim trace` sees; the second, `held_out`, it never sees. Both
+are asked of the fat root too, and the slim image must answer as it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fixtures.roots import RootUnavailable, cache, debian_root
+from slimmer.check import Verdict
+from slimmer.exercise.drive import Observer
+from slimmer.exercise.perform import perform
+from slimmer.pipeline import Outputs, Result, Teller, expect, trace
+from slimmer.recipe import Probe, Recipe, Run, Source, split_command
+from slimmer.source import open_source
+from slimmer.verify import verify_image
+
+APPS = Path(__file__).resolve().parents[1] / "fixtures" / "apps"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A server has probes and commands inside (`asks`); a command has further command lines (`runs`)."""
+
+    name: str
+    packages: tuple[str, ...]
+    run: str
+    training: tuple[Probe | str, ...] = ()
+    asks: tuple[Probe | str, ...] = ()
+    runs: tuple[str | tuple[str, int], ...] = ()  # a command line, or one with the exit code that is right
+    ready: str = ""
+    user: str = ""
+    workdir: str = "/"
+    env: Mapping[str, str] = field(default_factory=dict)
+    setup: str = ""
+    npm: bool = False
+    share: float = 0.30  # of the fat root's bytes, at most
+
+    @property
+    def held_out_count(self) -> int:
+        return len(self.asks) + len(self.runs)
+
+
+def get(url: str, pattern: str = "", status: int = 200, **more: str) -> Probe:
+    return Probe(url, status, pattern=pattern, **more)  # type: ignore[arg-type]
+
+
+def post(url: str, body: str, pattern: str, kind: str = "application/x-www-form-urlencoded") -> Probe:
+    return Probe(url, 200, "POST", {"Content-Type": kind}, body, pattern)
+
+
+NGINX, FLASK, EXPRESS, RUBY, PHP, APACHE = (f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083, 8084, 8085, 8086))
+PG = "/usr/lib/postgresql/15/bin"
+SQL = "psql -h /tmp -U postgres -At -c"
+
+APPLICATIONS = (
+    Application(
+        "nginx",
+        ("nginx-light",),
+        "/usr/sbin/nginx -c /app/nginx.conf -g 'daemon off;'",
+        training=(get(f"{NGINX}/", "Served"),),
+        asks=(
+            get(f"{NGINX}/css/main.css"),
+            get(f"{NGINX}/nowhere", status=404),
+            get(f"{NGINX}/who", "127"),
+            get(f"{NGINX}/css", status=301),
+            Probe(f"{NGINX}/", 206, headers={"Range": "bytes=1-2"}, pattern="h1"),
+            "/usr/sbin/nginx -t -c /app/nginx.conf",
+        ),
+        share=0.15,
+    ),
+    Application(
+        "redis",
+        ("redis-server",),
+        "/usr/bin/redis-server /app/redis.conf",
+        training=("redis-cli -p 6380 ping",),
+        asks=(
+            "redis-cli -p 6380 set key value",
+            "redis-cli -p 6380 save",
+            "redis-cli -p 6380 eval 'return cjson.encode({redis.call(\"get\", KEYS[1])})' 1 key",
+            "redis-cli -p 6380 xadd log 1-1 a b",
+            "redis-cli -p 6380 bgsave",
+            "redis-cli -p 6380 --scan --pattern k*",
+            Probe("tcp://127.0.0.1:6380", body="PING\\r\\n", pattern="PONG"),
+        ),
+        ready="6380",
+        user="redis",
+        workdir="/var/lib/redis",
+        share=0.15,
+    ),
+    Application(
+        "bash",
+        ("bash",),
+        "/app/words.sh /app/text.txt",
+        runs=("/app/words.sh /app/text.txt pack", "/app/words.sh /app/text.txt list", ("/app/words.sh /none", 1)),
+        share=0.15,
+    ),
+    Application(
+        "express",
+        ("nodejs",),
+        "/usr/bin/node /app/server.js",
+        training=(get(f"{EXPRESS}/", "ready"),),
+        asks=(
+            get(f"{EXPRESS}/table", "<td>bob</td><td>5</td>"),
+            post(f"{EXPRESS}/echo", "a[b]=c&d=e", '"a":{"b":"c"}'),
+            get(f"{EXPRESS}/sign", "^[0-9a-f]{16}$"),
+            get(f"{EXPRESS}/money", "234,50"),
+            get(f"{EXPRESS}/worker", "6765"),
+            get(f"{EXPRESS}/module", "LATE!"),
+            get(f"{EXPRESS}/files/site.css", "teal"),
+            get(f"{EXPRESS}/throw", "as planned", 500),
+            get(f"{EXPRESS}/none", "Cannot GET", 404),
+        ),
+        user="nobody",
+        workdir="/app",
+        npm=True,
+    ),
+    Application(
+        "flask",
+        ("python3-flask", "gunicorn", "python3-requests"),
+        "/usr/bin/gunicorn -b 127.0.0.1:8082 -w 2 app:app",
+        training=(get(f"{FLASK}/", "hello"),),
+        asks=(
+            get(f"{FLASK}/greet/ada", "<b>Ada</b>"),
+            get(f"{FLASK}/json", "42"),
+            get(f"{FLASK}/static/site.css", "olive"),
+            get(f"{FLASK}/none", "Not Found", 404),
+            get(f"{FLASK}/boom", "Internal Server Error", 500),
+            get(f"{FLASK}/tokyo", "09:00"),
+            get(f"{FLASK}/sqlite", "7"),
+            get(f"{FLASK}/tls", "True"),
+            get(f"{FLASK}/codecs", "xn--mnchen-3ya"),
+            post(f"{FLASK}/form", "name=ada", "ADA"),
+            get(f"{FLASK}/child", "Linux"),
+            get(f"{FLASK}/library", "5 0.3 b"),
+            get(f"{FLASK}/plugin/alpha", "alpha"),
+            get(f"{FLASK}/requests", "%C3%A9"),
+        ),
+        user="www-data",
+        workdir="/app",
+    ),
+    Application(
+        "postgres",
+        ("postgresql-15",),
+        f"{PG}/postgres -D /var/lib/postgresql/15/main -c config_file=/etc/postgresql/15/main/postgresql.conf "
+        "-c unix_socket_directories=/tmp -c listen_addresses=",
+        training=(f"{SQL} 'select 1'",),
+        asks=(
+            f"{SQL} \"select timestamptz '2024-01-01 00:00+00' at time zone 'Asia/Tokyo'\"",
+            f"{SQL} 'create extension hstore'",
+            f"{SQL} \"create extension pgcrypto; select encode(digest('x', 'sha256'), 'hex')\"",
+            f"{SQL} \"do $$ begin raise notice 'hi'; end $$\"",
+            f"{SQL} \"select to_tsvector('german', 'die Katzen liefen')\"",
+            f"{SQL} \"select convert_from(convert_to('abc', 'EUC_JP'), 'EUC_JP')\"",
+            f"{SQL} 'create database other'",
+            f"psql -h /tmp -U postgres -At -d other -c 'create table t as select generate_series(1, 1000) a' "
+            "-c 'vacuum analyze t' -c 'select sum(a) from t'",
+            f"{SQL} \"select xpath('/a/text()', '<a>b</a>')\"",
+            f"{SQL} \"select 'a' < 'B' collate \\\"de-x-icu\\\"\"",
+            f"{SQL} \"select jit_provider from pg_settings, (values (1)) v(jit_provider) limit 1\"",
+            "pg_dump -h /tmp -U postgres --no-comments -s other",
+            f"{SQL} checkpoint",
+        ),
+        ready="/ready to accept connections/",
+        user="postgres",
+        workdir="/var/lib/postgresql",
+        setup="echo 'local all all trust' > /etc/postgresql/15/main/pg_hba.conf",
+    ),
+    Application(
+        "perl",
+        ("perl", "libjson-perl"),
+        "/app/shop.pl count /app/sales.txt",
+        runs=(
+            *(
+                f"/app/shop.pl {job} /app/sales.txt"
+                for job in ("json", "digest", "names", "dates", "encode", "dump", "total", "gzip", "socket", "shell")
+            ),
+            ("/app/shop.pl other /app/sales.txt", 2),
+        ),
+    ),
+    Application(
+        "ruby",
+        ("ruby", "ruby-webrick"),
+        "/usr/bin/ruby /app/server.rb",
+        training=(get(f"{RUBY}/", "ready"),),
+        asks=(
+            get(f"{RUBY}/erb", "<i>3</i>"),
+            get(f"{RUBY}/json", "null"),
+            get(f"{RUBY}/digest", "2d711642b726b044"),
+            get(f"{RUBY}/time", "29 Feb 2024"),
+            get(f"{RUBY}/yaml", "- 2"),
+            get(f"{RUBY}/encoding", "233"),
+            get(f"{RUBY}/library", "y"),
+            get(f"{RUBY}/none", status=404),
+            get(f"{RUBY}/boom", "as planned", 500),
+        ),
+        user="nobody",
+        workdir="/app",
+    ),
+    Application(
+        "php",
+        ("php-cli", "php-mbstring", "php-sqlite3", "php-xml"),
+        "/usr/bin/php -S 127.0.0.1:8085 -t /app/web",
+        training=(get(f"{PHP}/", "ready"),),
+        asks=(
+            get(f"{PHP}/include.php", "Good day, ada"),
+            get(f"{PHP}/text.php", "É yes"),
+            get(f"{PHP}/sqlite.php", "7"),
+            get(f"{PHP}/xml.php", "b"),
+            get(f"{PHP}/date.php", "09:00"),
+            get(f"{PHP}/hash.php", "2d711642b726b044"),
+            get(f"{PHP}/none.txt", status=404),
+        ),
+        user="www-data",
+        workdir="/app",
+    ),
+    Application(
+        "apache",
+        ("apache2",),
+        "/usr/sbin/apache2 -D FOREGROUND",
+        training=(get(f"{APACHE}/", "It works"),),
+        asks=(
+            get(f"{APACHE}/sub/site.css", "h1"),
+            get(f"{APACHE}/none", "not here", 404),
+            get(f"{APACHE}/sub/list/", "one.txt"),
+            get(f"{APACHE}/icons/text.gif", "GIF"),
+            get(f"{APACHE}/old", status=302),
+            get(f"{APACHE}/env.cgi", "Linux"),
+            Probe(f"{APACHE}/sub/site.css", 206, headers={"Range": "bytes=0-1"}, pattern="h1"),
+            get(f"{APACHE}/sub", status=301),
+        ),
+        env={
+            **{"APACHE_RUN_USER": "www-data", "APACHE_RUN_GROUP": "www-data", "APACHE_PID_FILE": "/tmp/apache2.pid"},
+            **{"APACHE_RUN_DIR": "/tmp", "APACHE_LOCK_DIR": "/tmp", "APACHE_LOG_DIR": "/var/log/apache2"},
+        },
+        setup=r"""
+sed -i 's/Listen 80/Listen 127.0.0.1:8086/' /etc/apache2/ports.conf
+sed -i 's/\*:80>/*:8086>/' /etc/apache2/sites-enabled/000-default.conf
+a2enmod rewrite headers cgi >/dev/null
+cd /var/www/html
+mkdir -p sub/list
+echo one > sub/list/one.txt
+echo 'h1 {}' > sub/site.css
+echo 'not here' > missing.html
+printf 'RewriteEngine On\nRewriteRule ^old$ /sub/site.css [R=302]\n' > .htaccess
+printf '#!/bin/sh\necho Content-Type: text/plain\necho\nuname -s\n' > env.cgi
+chmod 755 env.cgi
+printf '%s\n' '<Directory /var/www/html>' 'Options Indexes FollowSymLinks ExecCGI' 'AllowOverride All' \
+    'AddHandler cgi-script .cgi' '</Directory>' 'ErrorDocument 404 /missing.html' > /etc/apache2/conf-enabled/own.conf
+""",
+    ),
+    Application(
+        "git",
+        ("git", "ca-certificates"),
+        "/usr/bin/git --version",
+        runs=(
+            "git init -q /tmp/r",
+            "git clone -q /srv/seed /tmp/c",
+            "git -C /srv/seed log --oneline --stat",
+            "git -C /srv/seed grep -n one",
+            "git -C /srv/seed fsck",
+            "git -C /srv/seed gc -q",
+            "git -C /srv/seed stash list",
+            "git -C /srv/seed archive --format=tar HEAD",
+            "git -C /srv/seed submodule status",
+            "git -C /srv/seed rebase HEAD",
+            "git -C /srv/seed format-patch --stdout --root HEAD",
+            ("git ls-remote http://127.0.0.1:1/none", 128),
+        ),
+        env={"HOME": "/tmp", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"},
+        setup="""
+export HOME=/tmp GIT_AUTHOR_DATE=2024-01-01T00:00:00Z GIT_COMMITTER_DATE=2024-01-01T00:00:00Z
+git init -q -b main /srv/seed
+cd /srv/seed
+git config user.email ann@example.org
+git config user.name Ann
+echo one > one.txt
+git add .
+git commit -q -m first
+""",
+    ),
+    Application(
+        "magick",
+        ("imagemagick",),
+        "/usr/bin/convert -size 10x10 xc:red png:-",
+        runs=(
+            *(f"/usr/bin/convert -size 20x20 xc:blue {kind}:-" for kind in ("jpg", "gif", "bmp", "webp", "svg", "pdf")),
+            "/usr/bin/convert -size 20x20 gradient:red-blue -blur 0x2 -resize 5x5 ppm:-",
+            "/usr/bin/convert rose: -format %wx%h info:",
+            "/usr/bin/identify rose:",
+        ),
+    ),
+)
+
+
+def fat_root(application: Application) -> Path:
+    """Raises RootUnavailable."""
+    overlay = APPS / application.name
+    if application.npm:
+        overlay = installed(overlay)
+    return debian_root(
+        *application.packages, overlay=overlay if overlay.is_dir() else None, setup=application.setup
+    )
+
+
+def installed(overlay: Path) -> Path:
+    """The application with its node_modules beside it, made once for each state of it. Raises RootUnavailable."""
+    digest = hashlib.sha256()
+    for path in sorted(each for each in overlay.rglob("*") if each.is_file()):
+        digest.update(f"{path.relative_to(overlay)}\0".encode() + path.read_bytes())
+    home = cache() / f"npm-{overlay.name}-{digest.hexdigest()[:16]}"
+    if not home.exists():
+        if shutil.which("npm") is None:
+            raise RootUnavailable("npm is not installed")
+        part = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=cache()))
+        part.chmod(0o755)
+        shutil.copytree(overlay, part, dirs_exist_ok=True)
+        done = subprocess.run(
+            ["npm", "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"],
+            cwd=part / "app",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            shutil.rmtree(part)
+            raise RootUnavailable(f"npm install failed: {done.stdout[-500:]}{done.stderr[-500:]}")
+        os.rename(part, home)
+    return home
+
+
+def recipes(application: Application, root: Path) -> tuple[Recipe, Recipe]:
+    """The exercise that is shown, and the one that is held out."""
+    base = Run(
+        command=split_command(application.run),
+        env=application.env,
+        user=application.user or None,
+        workdir=application.workdir,
+        ready=application.ready,
+    )
+    shown = _with(base, application.training)
+    if application.asks:
+        held = [_with(base, application.asks)]
+    else:
+        held = []
+        for line in application.runs:
+            words, code = (line, 0) if isinstance(line, str) else line
+            held.append(Run(tuple(shlex.split(words)), base.env, base.user, base.workdir, expect_exit=code))
+    source = Source(root=str(root))
+    return Recipe(source, (shown,)), Recipe(source, tuple(held))
+
+
+def _with(run: Run, asks: tuple[Probe | str, ...]) -> Run:
+    from dataclasses import replace
+
+    return replace(
+        run,
+        probes=tuple(each for each in asks if isinstance(each, Probe)),
+        exec=tuple(each for each in asks if isinstance(each, str)),
+    )
+
+
+def held_out(held: Recipe, out: Path) -> Verdict:
+    """How an image answers what it was not trained on. The fat root must pass: else SlimmerError."""
+    opened = open_source(held.source)
+    performed = perform(opened.place, held, Observer(), record=False)
+    expect(performed, held)
+    return verify_image(opened, out / "image", held, Observer(), performed)
+
+
+def reach(application: Application, out: Path) -> tuple[Result, Verdict]:
+    """Train, then ask what was held out. Raises SlimmerError, RootUnavailable."""
+    shown, held = recipes(application, fat_root(application))
+    result = trace(shown, Outputs(out), Teller())
+    return result, held_out(held, out)

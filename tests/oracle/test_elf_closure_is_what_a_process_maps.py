@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from slimmer.closure.grow import grow
+from slimmer.closure.libraries import library_rules
+from slimmer.closure.model import Application, Level
+from slimmer.closure.recorded import RecordedRule
 from slimmer.elf.loader import Loader, Resolved
+from slimmer.elf.versions import Problem, check
 from slimmer.root.directory import DirectoryRoot
 from tests.support import needs_root, requires
 from tests.support_elf import Job, trace
+from tests.support_roots import Owned
+from tracer.recording import Access, Kind, Recording
 
 pytestmark = [
     requires("unshare", "mount", "cc", "patchelf"),
@@ -150,3 +157,40 @@ def test_a_setuid_preload_may_be_preloaded_into_setuid_programs(yard: Yard) -> N
     env = {"LD_PRELOAD": "libp.so libq.so"}
     assert yard.ours("/bin/app", env) == yard.mapped("/bin/app", env, uid=1234)
     assert "/lib/libp.so" in yard.ours("/bin/app", env)
+
+
+def test_a_version_that_a_kept_library_lacks_is_told_as_the_loader_tells_it(yard: Yard) -> None:
+    script = yard.top / "versions"
+    uses = "int given(void); " + PROGRAM.replace("return 0;", "return given();")
+
+    def build_library(version: str) -> None:
+        script.write_text(f"{version} {{ global: given; }};")
+        yard.library("/lib/libv.so.1", f"-Wl,--version-script={script}", source="int given(void) { return 0; }")
+
+    build_library("V_2")
+    yard.build("/bin/app", uses, f"{yard.top}/lib/libv.so.1")
+    root = DirectoryRoot(str(yard.top))
+    kept = ["/bin/app", "/lib/libv.so.1", "/lib/x86_64-linux-gnu/libc.so.6"]
+    assert yard.mapped("/bin/app") == yard.ours("/bin/app")
+    assert check(root, kept) == ()
+    build_library("V_1")
+    (real,) = trace([Job(str(yard.top), "/bin/app", argv=["/bin/app"])])
+    assert "version `V_2' not found (required by /bin/app)" in real.errors
+    root = DirectoryRoot(str(yard.top))
+    assert check(root, kept) == (Problem("/bin/app", "libv.so.1", "V_2", "/lib/libv.so.1"),)
+
+
+def test_a_program_that_ends_threads_brings_libgcc_and_its_user_database(yard: Yard) -> None:
+    for name in ("libgcc_s.so.1", "libnss_x.so.2"):
+        yard.library(f"/lib/{name}")
+    (yard.top / "etc").mkdir()
+    (yard.top / "etc/nsswitch.conf").write_text("passwd: files x [NOTFOUND=return] gone\nhosts: y\n")
+    source = "void pthread_exit(void *); void *getpwnam(const char *); int main(void) { getpwnam(0); pthread_exit(0); }"
+    yard.build("/bin/app", source, "-w", "-fno-builtin")
+    accesses = (Access("/bin/app", frozenset({Kind.EXEC}), frozenset()),)
+    root = DirectoryRoot(str(yard.top))
+    closure = grow(root, Recording(accesses), Owned(), Application(), [RecordedRule(), *library_rules()])
+    levels = {path: kept.level for path, kept in closure.paths.items()}
+    assert levels["/lib/libgcc_s.so.1"] is levels["/etc/nsswitch.conf"] is Level.RECORDED
+    assert levels["/lib/libnss_x.so.2"] is Level.REACHABLE
+    assert closure.paths["/lib/libgcc_s.so.1"].reasons[0].text == "loaded for pthread_exit by /bin/app"

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from slimmer.errors import SlimmerError
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.packages.territory import Territory
 from slimmer.root.model import FileType, Root
+
+if TYPE_CHECKING:
+    import zipfile
 
 SUFFIXES = (".jar", ".war", ".ear", ".par", ".sar", ".nar")
 _NAMED = re.compile(r"^(?P<name>.+?)-(?P<version>\d[\w.+-]*)$")
@@ -75,6 +77,8 @@ class Archives(Territory):
 
 def artifacts(root: Root, path: str) -> Iterator[Package]:
     """What is in an archive: itself first, then archives inside it; nothing when it is no archive."""
+    import zipfile  # most roots have no Java, and need not wait for it
+
     try:
         with root.open(path) as stream:
             found = list(dict.fromkeys(_archive(stream, path.rpartition("/")[2], 0)))
@@ -85,6 +89,8 @@ def artifacts(root: Root, path: str) -> Iterator[Package]:
 
 
 def _archive(stream: IO[bytes], file: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    import zipfile
+
     with zipfile.ZipFile(stream) as archive:
         names = archive.namelist()
         manifest = _manifest(archive) if "META-INF/MANIFEST.MF" in names else {}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from slimmer.errors import SlimmerError
-from slimmer.packages import rpmdb, rpmheader
+from slimmer.packages import rpmheader
 from slimmer.packages.database import Database, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
@@ -38,6 +38,8 @@ def load(root: Root, places: Places) -> Database | None:
 
 
 def _blobs(root: Root, path: str) -> Iterator[tuple[int, bytes]]:
+    from slimmer.packages import rpmdb  # most roots have no rpm, and need not wait for sqlite
+
     content = root.read(path)
     if path.endswith(".sqlite"):
         wal = root.read(f"{path}-wal") if root.entry(f"{path}-wal") is not None else b""
@@ -69,5 +71,7 @@ def _installed(number: int, blob: bytes, places: Places) -> Installed | None:
 
 def trimmed(root: Root, database: Database, kept: set[Package]) -> bytes:
     """An rpmdb.sqlite with only the headers of kept packages. The headers are whole: they are signed."""
+    from slimmer.packages import rpmdb
+
     numbers = {int(record.origin) for record in database.installed if record.package in kept}
     return rpmdb.write_sqlite((number, blob) for number, blob in _blobs(root, database.home) if number in numbers)

@@ -244,7 +244,7 @@ def start(options: ServiceOptions) -> Service:
 def _choose(choice: Choice) -> tuple[tuple[Method, ...], str]:
     """The methods to try for each command, best first, and why. Raises TracerError."""
     if choice is Choice.PTRACE:
-        return (Method.PTRACE,), "ptrace, because it was asked for"
+        return (Method.PTRACE,), "ptrace, on one CPU, because it was asked for"
     if choice is Choice.NOTIFY:
         refusal = notify.probe()
         if refusal:
@@ -260,7 +260,7 @@ def _choose(choice: Choice) -> tuple[tuple[Method, ...], str]:
         return methods, f"{explanation}, and fanotify beside it"
     refusal = notify.probe()
     if refusal:
-        return (Method.PTRACE,), f"ptrace, because notify is not possible here: {refusal}"
+        return (Method.PTRACE,), f"ptrace, on one CPU, because notify is not possible here: {refusal}"
     return (Method.NOTIFY, Method.PTRACE), "notify: complete, and the fastest of those that are"
 
 

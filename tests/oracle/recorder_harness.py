@@ -110,6 +110,6 @@ def _become(
         else:
             os.execve(argv[0], list(argv), dict(os.environ if env is None else env))
     except BaseException:
-        traceback.print_exc()
+        os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)

@@ -24,6 +24,7 @@ from slimmer.report.sides import open_side
 from slimmer.root.directory import DirectoryRoot
 from tests.report_outputs import make_output
 from tests.support import plant
+from tests.unit.test_report_files_read_back_as_written import valid
 
 LISTS = {
     "var/lib/dpkg/info/bash.list": "/usr/bin/bash\n/usr/share/doc/bash/copyright\n",
@@ -122,7 +123,7 @@ def test_a_change_fails_only_what_asked_for_it(pair: tuple[Path, Path], options:
 
 def test_json_has_everything_and_markdown_is_short(pair: tuple[Path, Path]) -> None:
     value = json.loads(CliRunner().invoke(diff_command, [*map(str, pair), "--json"]).stdout)
-    assert value["format"] == "slimmer.diff/1"
+    valid(value, "diff")
     assert {each["path"]: each["what"] for each in value["changed"]}["/etc/mode"] == ["mode"]
     text = CliRunner().invoke(diff_command, [*map(str, pair), "--markdown"]).stdout
     assert len(text.splitlines()) < 60
@@ -171,6 +172,8 @@ def test_the_command_exits_with_three_and_tells_json(pair: tuple[Path, Path], tm
     done = CliRunner().invoke(gate_command, [str(pair[0]), "--policy", str(tmp_path / "p.toml"), "--json"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["kept"] is True
+    done = CliRunner().invoke(gate_command, [str(pair[1]), "--policy", str(tmp_path / "p.toml"), "--json"])
+    valid(json.loads(done.stdout), "gate")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def written(top: Path) -> Path:
     return top
 
 
-@pytest.mark.parametrize("name", ["manifest", "removed", "report", "check"])
+@pytest.mark.parametrize("name", ["manifest", "removed", "report", "check", "why", "diff", "gate"])
 def test_the_schemas_are_schemas(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(name))
 

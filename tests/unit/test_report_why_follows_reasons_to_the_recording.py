@@ -16,6 +16,7 @@ from slimmer.report.why import needer, why
 from slimmer.root.model import Entry, FileType
 from tests.report_outputs import make_output
 from tests.support import plant
+from tests.unit.test_report_files_read_back_as_written import valid
 
 TREE: dict[str, str | bytes | None] = {
     "usr/bin/app": "#755 x",
@@ -110,6 +111,11 @@ def test_the_command_prints_the_chain_and_json(output: Output) -> None:
     assert "└ /usr/lib/a.so" in text
     done = CliRunner().invoke(command, [str(output.directory), "/usr/bin/gone", "--json"], catch_exceptions=False)
     value = json.loads(done.stdout)
+    valid(value, "why")
+    done = CliRunner().invoke(
+        command, [str(output.directory), "/usr/lib/a.so", "--all", "--json"], catch_exceptions=False
+    )
+    valid(json.loads(done.stdout), "why")
     assert (value["format"], value["status"], value["package_files"]) == (
         "slimmer.why/1",
         "removed",

@@ -179,6 +179,12 @@ def trace(jobs: Sequence[Job]) -> list[Traced]:
     return [_parsed(*each) for each in json.loads(done.stdout)]
 
 
+def listed(command: Sequence[str], env: Mapping[str, str]) -> Traced:
+    """What a loader that is run as a command lists."""
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(env))
+    return _parsed(done.returncode, done.stdout, done.stderr)
+
+
 _LINE = re.compile(r"^\t(?:(.*) => )?(.*) \(0x[0-9a-f]+\)$")
 _ABSENT = re.compile(r"^\t(.*) => not found$")
 
@@ -253,7 +259,7 @@ def _run(job: dict[str, Any]) -> tuple[int, str, str]:
                 options = [word for name, value in env.items() for word in ("-E", f"{name}={value}")]
                 os.set_inheritable(handle, True)
                 os.execve(handle, [runner[0], *options, *command], {})
-            signal.alarm(5)  # some filters send ld.so round in circles
+            signal.alarm(2)  # some filters send ld.so round in circles
             os.execve(command[0], command, env)
         except BaseException as error:
             os.write(2, repr(error).encode())

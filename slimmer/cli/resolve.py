@@ -153,6 +153,8 @@ def _variable(text: str) -> tuple[str, str]:
 def _inside(place: Root, root: str, path: str, workdir: str) -> str:
     """A path inside the root; one that names the root's own directory as well is understood too."""
     inside = posixpath.join(workdir, path)
+    if ".." not in inside.split("/"):
+        inside = posixpath.normpath(inside)
     if place.find(inside) is None and place.name != "/":
         outside = os.path.abspath(path)
         for prefix in (os.path.abspath(root), place.name):

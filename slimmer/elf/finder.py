@@ -93,6 +93,8 @@ class Finder:
                 return parse(stream, entry.path)
         except ElfError as error:
             return error
+        except SlimmerError as error:
+            return ElfError(entry.path, 0, "content", f"cannot be read: {error.message}")
 
     def ident(self, entry: Entry) -> bytes:
         """The first 20 bytes: identification and machine."""

@@ -139,6 +139,8 @@ class Glibc:
         if entry.type is not FileType.FILE:
             return Refused(f"{place} is no file")
         ident = self.finder.ident(entry)
+        if not ident and entry.size:
+            return None  # EACCES, as for the loader of who runs this
         if len(ident) < 20 or entry.size < (64 if self.host.bits == 64 else 52):
             return Refused(f"{place} is too short")
         if ident[:4] != MAGIC:

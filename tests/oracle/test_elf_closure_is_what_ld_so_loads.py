@@ -29,6 +29,7 @@ from tests.support_elf import (
     Arch,
     Job,
     elf,
+    listed,
     loader_of,
     program,
     trace,
@@ -392,3 +393,18 @@ def test_random_foreign_roots_with_our_own_caches_agree_with_their_ld_so(name: s
     cases = [plant_case(tmp_path / str(seed), random.Random(seed), real_loader, arch) for seed in range(40)]
     for seed, (case, real) in enumerate(zip(cases, trace([job_of(case, arch) for case in cases]), strict=True)):
         assert not difference(case, resolve(case, "baseline"), real), f"seed {seed}"
+
+
+def test_shared_objects_on_their_own_agree_with_ld_so() -> None:
+    loader = Loader(DirectoryRoot("/"), cpu=native_cpu(str(LOADER)))
+    checked = 0
+    for path in sorted(Path("/usr/lib/x86_64-linux-gnu").glob("lib*.so.?"))[:40]:
+        ours = loader.closure(str(path)) if path.is_file() else None
+        if ours is None or not ours.loads:
+            continue
+        real = listed([str(LOADER), str(path)], {"LD_TRACE_LOADED_OBJECTS": "1"})
+        assert tuple((each.name, each.path) for each in ours.loads) == tuple(
+            pair for pair in real.loads if "/ld-linux" not in pair[1]
+        )
+        checked += 1
+    assert checked > 5

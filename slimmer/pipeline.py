@@ -29,6 +29,7 @@ from slimmer.root.live import SavedRoot
 from slimmer.source import Opened, open_source
 from slimmer.verify import verify, verify_image
 from slimmer.workspace import Workspace, workspace
+from tracer import leftovers
 from tracer.recording import Recording, load, merge_all
 from tracer.session import Session
 
@@ -72,9 +73,9 @@ class Result:
 
 def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """The whole way. Raises SlimmerError; CheckFailed when the slim image does not do what the fat root does."""
-    with workspace(outputs.directory) as space:
-        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target)], say=teller.say)
-        opened, performed, recording = record_runs(opened, recipe, teller)
+    with workspace(outputs.directory) as space, leftovers.directory() as aside:
+        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target), aside], say=teller.say)
+        opened, performed, recording = record_runs(opened, recipe, teller, aside)
         return finish(space, opened, recording, recipe, outputs, teller, performed)
 
 
@@ -95,9 +96,10 @@ def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, tel
 
 def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
     """Only the recording."""
-    opened = open_source(recipe.source, say=teller.say)
-    _, performed, recording = record_runs(opened, recipe, teller)
-    return recording, performed
+    with leftovers.directory() as aside:
+        opened = open_source(recipe.source, hidden=[aside], say=teller.say)
+        _, performed, recording = record_runs(opened, recipe, teller, aside)
+        return recording, performed
 
 
 def explain(recipe: Recipe) -> str:
@@ -119,8 +121,12 @@ def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int
         return finish(space, opened, recording, recipe, outputs, teller, None, verdict.misses).verdict
 
 
-def record_runs(opened: Opened, recipe: Recipe, teller: Teller) -> tuple[Opened, Performed, Recording]:
-    """Do the recipe's runs in the fat root; the root as it was before them, and what they touched."""
+def record_runs(opened: Opened, recipe: Recipe, teller: Teller, aside: str) -> tuple[Opened, Performed, Recording]:
+    """Do the recipe's runs in the fat root; the root as it was before them, and what they touched.
+
+    `aside` is a directory for what runs in the live root change: it is read until the end.
+    """
+    opened = replace(opened, place=replace(opened.place, saved=aside))
     performed = perform(opened.place, recipe, teller.observer)
     expect(performed, recipe)
     if performed.recording is None:

@@ -18,7 +18,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tracer import userns
 from tracer.errors import TracerError
@@ -39,6 +39,17 @@ def create() -> tuple[str, int]:
             f"cannot make a temporary directory: {error}", "free some space, or name another place with TMPDIR"
         ) from error
     return place, lock
+
+
+@contextlib.contextmanager
+def directory() -> Iterator[str]:
+    """A temporary directory for any use, which goes away with its user, however that one ends. Raises TracerError."""
+    place, lock = create()
+    try:
+        yield place
+    finally:
+        os.close(lock)
+        remove(place)
 
 
 def clean() -> tuple[str, ...]:

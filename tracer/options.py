@@ -69,4 +69,5 @@ class SessionOptions:
     isolation: Isolation = Isolation.AUTO
     architecture: str = ""  # of a foreign root, as uname -m says; "" for this machine's own
     qemu: str = ""  # the qemu-user-static to run it with; "" is looked for on the host
+    saved: str = ""  # a directory of the caller's for copies of what a run in place changes; "": the session's own
     fresh_tmp: bool = True  # an empty /tmp, when the root has one; False: the root's own, as runtimes show it

@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a session leaves. Files of `saved` are gone after `Session.close`."""
+    """What a session leaves. Files of `saved` are gone after `Session.close`, unless the options name a place."""
 
     recording: Recording | None  # None when nothing was recorded; `root` is the caller's to fill in
     saved: Mapping[str, aside.Saved | None] = field(default_factory=dict)  # in place: the state before the first change
@@ -141,7 +141,7 @@ class Session:
 
         change = None
         if self._options.in_place:
-            change = aside.Store(Path(self._place, "saved")).before_change
+            change = aside.Store(self._saved).before_change
         single = ids is not None and ids.map is userns.Map.SINGLE
         self._service = service.start(ServiceOptions(self._options.recorder, change, single))
         self._why.append(self._service.explanation)
@@ -176,6 +176,12 @@ class Session:
                 mine.send(b"m")
         notes = self._began()
         self._why += [ids.why, notes]
+
+    @property
+    def _saved(self) -> Path:
+        if self._options.saved:
+            return Path(self._options.saved, os.path.basename(self._place))
+        return Path(self._place, "saved")
 
     def _binds(self) -> tuple[interior.Mount, ...]:
         return tuple(
@@ -371,7 +377,7 @@ class Session:
         recording = None
         if self._service:
             recording = self._service.finish()
-            problems = aside.problems(Path(self._place, "saved")) if self._options.in_place else ()
+            problems = aside.problems(self._saved) if self._options.in_place else ()
             if self._guest:
                 recording = qemu.cleaned(recording, self._guest, self._emulator, self._emulated)
             recording = replace(
@@ -379,7 +385,7 @@ class Session:
                 commands=tuple(sorted(set(self._commands))),
                 notes=tuple(sorted({*recording.notes, *problems})),
             )
-        saved = aside.load(Path(self._place, "saved")) if self._options.in_place and self._service else {}
+        saved = aside.load(self._saved) if self._options.in_place and self._service else {}
         return Outcome(recording, saved, writes)
 
     def close(self) -> None:

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tracer.aside import Saved
-
 from slimmer.errors import SlimmerError
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import Entry, FileType, Root, sort_key
+from tracer.aside import Saved
 
 # Filesystems whose content the kernel or the machine makes, not the build; proc(5) mountinfo, field after " - ".
 PSEUDO = frozenset(
-    ("proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "ramfs", "cgroup", "cgroup2", "mqueue", "debugfs", "tracefs")
-    + ("securityfs", "bpf", "pstore", "hugetlbfs", "configfs", "fusectl", "binfmt_misc", "autofs", "efivarfs")
-    + ("nsfs", "rpc_pipefs")
+    (
+        *("proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "ramfs", "cgroup", "cgroup2", "mqueue", "debugfs"),
+        *("tracefs", "securityfs", "bpf", "pstore", "hugetlbfs", "configfs", "fusectl", "binfmt_misc", "autofs"),
+        *("efivarfs", "nsfs", "rpc_pipefs"),
+    )
 )
 
 
@@ -45,11 +46,17 @@ class SavedRoot(Root):
 
     def __init__(self, base: Root, saved: Mapping[str, Saved | None]) -> None:
         self._base = base
-        self._saved = saved
+        self._saved: dict[str, Saved | None] = {}
         self._known: dict[str, set[str]] = {}
-        for path in saved:
-            parent, _, name = path.rpartition("/")
-            self._known.setdefault(parent or "/", set()).add(name)
+        self.add(saved)
+
+    def add(self, saved: Mapping[str, Saved | None]) -> None:
+        """What a later run changed: what is known of the time before an earlier one stays."""
+        for path, state in saved.items():
+            if path not in self._saved:
+                self._saved[path] = state
+                parent, _, name = path.rpartition("/")
+                self._known.setdefault(parent or "/", set()).add(name)
 
     @property
     def name(self) -> str:
@@ -75,6 +82,7 @@ class SavedRoot(Root):
             size=saved.size,
             mtime_ns=saved.mtime_ns,
             target=saved.target,
+            device=saved.device,
         )
 
     def children(self, path: str) -> Sequence[str]:

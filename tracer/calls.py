@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from tracer import paths
 from tracer.memory import PATH_MAX
+from tracer.namespace import Elsewhere
 from tracer.processes import RESOLVE_IN_ROOT, Process
 from tracer.recording import ENVIRONMENT
 from tracer.syscalls import AT_EMPTY_PATH, STAT, WRITE, Action, Call, Convention, Effect, open_mask
@@ -90,6 +91,8 @@ class Calls:
             call.effect_flag is None or arguments[call.effect_flag[0]] & call.effect_flag[1]
         ):
             collector.processes.unsettled.add(process.tid)
+            if call.effect is Effect.ROOT and call.name != "chroot":
+                collector.processes.mounts_differ = True
         return 0 if self._pretend and _privileged(call, arguments) else None
 
     def _paths(self, process: Process, call: Call, convention: Convention, arguments: Sequence[int]) -> None:
@@ -175,6 +178,9 @@ class Calls:
         base = processes.base(process)
         if raw.startswith((b"/proc/", b"/dev/")):
             return processes.through(process, raw)
+        scope = process.absolute if raw.startswith(b"/") else process.relative
+        if isinstance(scope, Elsewhere):
+            return scope.place(raw) if processes.resolve(process, scope.own(raw)) is not None else None
         if fd is not None and fd != _HERE and not raw.startswith(b"/"):
             base = processes.link(process, b"fd/%d" % fd) or b""
         path = paths.join(process.root, base, raw)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from tracer import paths
 from tracer.memory import NONE, ONE, SHORT, Memory, Window, readv
+from tracer.namespace import Elsewhere
 from tracer.processes import Process, Processes
 from tracer.recording import Access, Execution, Kind
 from tracer.syscalls import (
@@ -189,6 +190,11 @@ class Collector:
     def _announce(self, process: Process, scope: dict[bytes, int], raw: bytes, *, follow: bool) -> None:
         """Tell what is about to change: its name with parents resolved, and for an open the end of its links too."""
         if self._before_change is None:
+            return
+        if isinstance(scope, Elsewhere):
+            place = scope.place(raw)
+            if place is not None:
+                self._before_change(os.fsdecode(place))
             return
         where = next((where for where, known in process.program.scopes.items() if known is scope), None)
         if where is None:  # outside the root

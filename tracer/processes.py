@@ -16,7 +16,8 @@ import os
 import struct
 from collections.abc import Callable
 
-from tracer import paths
+from tracer import namespace, paths
+from tracer.namespace import Namespace
 from tracer.seccomp import libc
 
 _KEPT = 4096
@@ -50,11 +51,12 @@ class Program:
 class Process:
     """One thread. `absolute` and `relative` are the scopes of what it names from its root and from its directory."""
 
-    __slots__ = ("absolute", "base", "cwd_epoch", "program", "relative", "root", "root_epoch", "tid")
+    __slots__ = ("absolute", "base", "cwd_epoch", "namespace", "program", "relative", "root", "root_epoch", "tid")
 
     def __init__(self, tid: int, program: Program) -> None:
         self.tid = tid
         self.program = program
+        self.namespace: Namespace | None = None  # of mounts, when it has one of its own
         self.root_epoch = -1
         self.cwd_epoch = -1
         self.root: bytes = b""
@@ -71,6 +73,8 @@ class Processes:
         self._remembered: dict[int, tuple[bytes, bytes, Program]] = {}  # root, directory, program while we might look
         self._denied = False  # the last link could not be read for want of permission
         self.prefix = b""
+        self.root_pid = 0  # whose root the recorded one is; 0: our own
+        self.mounts_differ = False  # someone has touched mounts: ask each process for its namespace
         self.programs: dict[bytes, Program] = {}
         self.runner = Program(b"")  # whoever starts the commands, until they are executed
         self.known: dict[int, Process] = {}
@@ -181,6 +185,13 @@ class Processes:
         return paths.relative_to(self.prefix, target)
 
     def refresh_root(self, process: Process) -> None:
+        if self.mounts_differ:
+            process.namespace = namespace.of(process.tid, self.root_pid)
+            if process.namespace is not None:
+                process.root_epoch = self.root_epoch
+                process.root = b""
+                process.absolute = self._elsewhere(process, b"/")
+                return
         root = self.link(process, b"root")
         process.root_epoch = self.root_epoch
         if self._denied:
@@ -197,6 +208,9 @@ class Processes:
     def refresh_cwd(self, process: Process) -> None:
         if process.root_epoch != self.root_epoch:
             self.refresh_root(process)
+        if process.namespace is not None:
+            self._refresh_cwd_elsewhere(process, process.namespace)
+            return
         base = self.link(process, b"cwd")
         process.cwd_epoch = self.cwd_epoch
         if self._denied:
@@ -211,12 +225,32 @@ class Processes:
 
     def directory(self, process: Process, fd: int) -> dict[bytes, int]:
         """The scope of what is named from a directory descriptor; that changes unseen, so it is asked each time."""
+        if process.root_epoch != self.root_epoch:
+            self.refresh_root(process)
+        if process.namespace is not None:
+            try:
+                return self._elsewhere(process, os.readlink(b"/proc/%d/fd/%d" % (process.tid, fd)))
+            except OSError:
+                return self._nowhere
         base = self.link(process, b"fd/%d" % fd)
         if base is None or not base.startswith(b"/"):
             return self._nowhere
-        if process.root_epoch != self.root_epoch:
-            self.refresh_root(process)
         return process.program.scope(process.root, base)
+
+    def _refresh_cwd_elsewhere(self, process: Process, where: Namespace) -> None:
+        process.cwd_epoch = self.cwd_epoch
+        try:
+            base = os.readlink(b"/proc/%d/cwd" % process.tid)
+        except OSError:
+            process.relative = self._nowhere
+            return
+        process.base = where.translate(base) or base
+        process.relative = self._elsewhere(process, base)
+
+    def _elsewhere(self, process: Process, base: bytes) -> dict[bytes, int]:
+        if process.namespace is None or not base.startswith(b"/"):
+            return self._nowhere
+        return namespace.Elsewhere(process.namespace, base, process.program.scope(b"", b""))
 
     def base(self, process: Process) -> bytes:
         """The working directory now."""

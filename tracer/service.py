@@ -561,7 +561,7 @@ class _Server:
                 except OSError as error:
                     self._answer(self._words, os.fsencode(str(error)))
                     continue
-                self._root_pid = int(word.split()[1])
+                self._root_pid = self._collector.processes.root_pid = int(word.split()[1])
                 self._collector.processes.prefix = b"" if root == b"/" else root
                 self._answer(self._words, _GO)
 

@@ -503,3 +503,20 @@ def _gone(pid: int) -> bool:
 
 def _compile(output: Path, source: str, *options: str) -> None:
     subprocess.run(["gcc", "-w", "-x", "c", "-", "-o", str(output), *options], input=source, text=True, check=True)
+
+
+@requires("bwrap")
+@both
+def test_a_bound_directory_is_recorded_where_it_lies(choice: Choice, tmp_path: Path) -> None:
+    (tmp_path / "data/sub").mkdir(parents=True)
+    (tmp_path / "data/file").write_text("x")
+    (tmp_path / "data/tool").write_text("#!/bin/sh\n")
+    (tmp_path / "data/tool").chmod(0o755)
+    script = "cat /app/file; /app/tool; cd /app/sub; test -e relative; test -e /private/x; test -e /etc/hostname"
+    command = f"/usr/bin/bwrap --ro-bind / / --tmpfs /opt --bind {tmp_path}/data /opt/app --chdir /opt /bin/sh -c"
+    script = script.replace("/app", "/opt/app").replace("/private", "/opt/private")
+    done = record([*shlex.split(command), script], choice, output=str(tmp_path / "output"))
+    assert done.code == 0, (tmp_path / "output").read_text()
+    assert {f"{tmp_path}/data/file", f"{tmp_path}/data/sub/relative", "/etc/hostname"} <= done.paths
+    assert not {path for path in done.paths if path.startswith(("/opt/app", "/opt/private"))}
+    assert f"{tmp_path}/data/tool" in {each.path for each in done.recording.executions}

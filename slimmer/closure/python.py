@@ -8,7 +8,6 @@ own modules are followed and searched for names in strings as well.
 
 from __future__ import annotations
 
-import enum
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,59 +31,16 @@ from slimmer.closure.python_path import (
     pth_lines,
     site_directories,
 )
-from slimmer.closure.python_units import TESTS, Distributions, package_files, shared_data
+from slimmer.closure.python_tables import COMMON_WORDS, DEVELOPER, IMPLIED, STARTUP, UNREACHED, WHOLE, Origin
+from slimmer.closure.python_units import TESTS, Units
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType
 
-# Loaded by the interpreter itself, from C or before the first line of any program; and what prints an error.
-STARTUP = """abc codecs io os stat posixpath genericpath _collections_abc _sitebuiltins site sitecustomize usercustomize
-    encodings importlib._bootstrap importlib._bootstrap_external importlib.util importlib.machinery runpy pkgutil
-    zipimport traceback linecache tokenize warnings contextlib types functools _weakrefset weakref _strptime
-    locale""".split()  # noqa: SIM905
-# Packages whose modules are found by computed names.
-WHOLE = {"encodings": "codecs are looked up by name"}
-# The standard library's tools for developers: they reach half of it and are only kept when something other
-# than the standard library imports them, or the recording saw them.
-DEVELOPER = frozenset(
-    """antigravity bdb cProfile distutils doctest ensurepip idlelib lib2to3 pdb profile pstats pyclbr pydoc pydoc_data
-    tabnanny test this tkinter trace turtle turtledemo unittest venv webbrowser xmlrpc""".split()  # noqa: SIM905
-)
-# Distributions for building and testing; what third-party code imports of them in a function or a `try` is not reached.
-BUILDERS = frozenset(
-    """setuptools pip wheel distutils Cython pytest _pytest nose hypothesis mypy sphinx IPython coverage tox twine build
-    pyximport""".split()  # noqa: SIM905
-)
-# Modules that C code or computed names import, by the module after which they are needed.
-IMPLIED = {
-    "sysconfig": ("_sysconfigdata_*",),
-    "_datetime": ("_strptime",),
-    "datetime": ("_strptime",),
-    "time": ("_strptime",),
-    "pickle": ("_compat_pickle", "copyreg"),
-    "ctypes": ("ctypes._endian",),
-    "sqlite3": ("sqlite3.dump",),
-    "asyncio": ("asyncio.unix_events", "asyncio.selector_events"),
-    "zoneinfo": ("zoneinfo._common", "zoneinfo._tzpath", "importlib.resources"),
-    "decimal": ("_pydecimal",),
-    "xml": ("xml.etree.ElementPath",),
-}
 NAME = re.compile(rb"(?<=\0)([A-Za-z_]\w*(?:\.\w+)*)(?=\0)")
 ARGUMENT = re.compile(r"(?:--?[\w-]+=)?([A-Za-z_]\w*(?:\.\w+)*)(?::[\w.]+)?(?:\(.*\))?$")
 LARGEST = 8 << 20  # bytes of a source or of an extension module that is searched
-
-
-class Origin(enum.Enum):
-    """Whose a source is; decides how far its words are believed."""
-
-    LIBRARY = "standard library"
-    SITE = "third party"
-    APPLICATION = "application"
-
-
-# What a source's optional imports do not reach.
-UNREACHED = {Origin.LIBRARY: DEVELOPER, Origin.SITE: BUILDERS, Origin.APPLICATION: frozenset[str]()}
 
 
 @dataclass(slots=True)
@@ -112,19 +68,17 @@ class PythonRule(Rule):
         self._pythons: dict[str, Python] = {}
         self._sources: dict[str, Imports] = {}  # by canonical path; insertion order is order of entry
         self._extensions: dict[str, tuple[str, ...]] = {}
-        self._units: set[str] = set()
         self._local: list[str] = []  # directories that the application adds to sys.path
         self._environments: list[str] = []
         self._groups: dict[str, str] = {}  # a group that is looked up → by whom
         self._named: dict[str, frozenset[str]] = {}  # who looks up entry points → all its literals
-        self._metadata: set[str] = set()
 
     # -------------------------------------------------------------- the rule
 
     def begin(self, view: View) -> Iterable[Need]:
         self._started = Started(view, EMBEDDED, "python-command")
         self._libraries = Libraries(view)
-        self._distributions = Distributions(view.root)
+        self._units = Units(view)
         variables = [*(view.application.env or {}).items()]
         variables += [pair for each in view.recording.executions for pair in each.environment]
         for name, value in variables:
@@ -158,7 +112,7 @@ class PythonRule(Rule):
     def settle(self, view: View) -> Iterable[Need]:
         for python in list(self._pythons.values()):
             for site in list(python.sites):
-                for distribution in self._distributions.all(site):
+                for distribution in self._units.distributions.all(site):
                     for point in distribution.entry_points:
                         asker = self._asker(point.group, distribution.name)
                         if asker:
@@ -377,7 +331,7 @@ class PythonRule(Rule):
             if name in WHOLE and path.endswith("/__init__.py"):
                 yield from self._family(posixpath.dirname(path), "", python, Reason("python", WHOLE[name], path), view)
         if origin is Origin.SITE:
-            yield from self._unit(path, python, view)
+            yield from self._units.needs(path)
 
     def _places(self, path: str, origin: Origin, python: Python, view: View) -> list[tuple[str, ...]]:
         """The search paths by which a source's absolute imports may be answered; each is asked."""
@@ -548,7 +502,7 @@ class PythonRule(Rule):
                 continue
             yield from self._absolute(name, python, search, reason, view)
         if origin is Origin.SITE:
-            yield from self._unit(path, python, view)
+            yield from self._units.needs(path)
 
     def _archive(self, entry: Entry, view: View) -> Iterator[Need]:
         """An archive of modules on the path, or one that is run: it stays whole, and its modules are followed."""
@@ -563,47 +517,8 @@ class PythonRule(Rule):
             for python in list(self._pythons.values()):
                 yield from self._follow(place, python, view)
 
-    # ----------------------------------------------------------------- units
-
-    def _unit(self, path: str, python: Python, view: View) -> Iterator[Need]:
-        """The package of a third-party module, whole, with the metadata of its distribution."""
-        place = SITE_PLACE.match(path)
-        if place is None:
-            return
-        site, rest = place[1], place[2].split("/")
-        top = self._package(site, rest, view)
-        name = rest[0].partition(".")[0]
-        if top and top not in self._units:
-            self._units.add(top)
-            init = f"{top}/__init__.py"
-            reason = Reason("python-package", f"part of the package {posixpath.basename(top)}", init)
-            for entry in package_files(top, view.root):
-                yield Need(entry.path, reason)
-            for data in shared_data(init, view):
-                yield Need(data, reason)
-        for distribution in self._distributions.providing(site, name):
-            if distribution.metadata not in self._metadata:
-                self._metadata.add(distribution.metadata)
-                yield Need(
-                    distribution.metadata, Reason("python-package", f"describes {distribution.name}", path), tree=True
-                )
-                for libs in (f"{site}/{distribution.name}.libs", f"{site}/{name}.libs"):
-                    yield Need(libs, Reason("python-package", f"libraries of {distribution.name}", path), tree=True)
-
-    def _package(self, site: str, rest: Sequence[str], view: View) -> str:
-        """The outermost directory above a module that is a package; "" for a single module."""
-        here = site
-        for part in rest[:-1]:
-            here = f"{here}/{part}"
-            if any(view.root.find(f"{here}/__init__{suffix}") is not None for suffix in (".py", ".pyc")):
-                return here
-        return ""
-
 
 EXTENSION_PLACE = re.compile(r"/(?:lib-dynload|site-packages|dist-packages)/")
-SITE_PLACE = re.compile(r"(.*?/(?:site|dist)-packages)/(.+)$")
-# Words of the interpreter's own messages that are also names of modules.
-COMMON_WORDS = frozenset("code cmd copy select string test this time token trace types user".split())  # noqa: SIM905
 
 
 def _top(path: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import configparser
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from slimmer.closure.model import View
+from slimmer.closure.model import Need, Reason, View
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType, Root
 
@@ -152,3 +152,50 @@ def shared_data(path: str, view: View) -> Iterator[str]:
             entry = view.root.entry(each)
             if entry is not None and entry.type is not FileType.DIRECTORY:
                 yield each
+
+
+SITE_PLACE = re.compile(r"(.*?/(?:site|dist)-packages)/(.+)$")
+
+
+class Units:
+    """Whole packages for modules of site directories, each once, with the metadata of their distributions."""
+
+    def __init__(self, view: View) -> None:
+        self.distributions = Distributions(view.root)
+        self._view = view
+        self._packages: set[str] = set()
+        self._metadata: set[str] = set()
+
+    def needs(self, path: str) -> Iterator[Need]:
+        """What stays with a third-party module."""
+        place = SITE_PLACE.match(path)
+        if place is None:
+            return
+        site, rest = place[1], place[2].split("/")
+        top = self._package(site, rest)
+        if top and top not in self._packages:
+            self._packages.add(top)
+            init = f"{top}/__init__.py"
+            reason = Reason("python-package", f"part of the package {posixpath.basename(top)}", init)
+            for entry in package_files(top, self._view.root):
+                yield Need(entry.path, reason)
+            for data in shared_data(init, self._view):
+                yield Need(data, reason)
+        name = rest[0].partition(".")[0]
+        for distribution in self.distributions.providing(site, name):
+            if distribution.metadata not in self._metadata:
+                self._metadata.add(distribution.metadata)
+                reason = Reason("python-package", f"describes {distribution.name}", path)
+                yield Need(distribution.metadata, reason, tree=True)
+                for libs in (f"{site}/{distribution.name}.libs", f"{site}/{name}.libs"):
+                    reason = Reason("python-package", f"libraries of {distribution.name}", path)
+                    yield Need(libs, reason, tree=True)
+
+    def _package(self, site: str, rest: Sequence[str]) -> str:
+        """The outermost directory above a module that is a package; "" for a single module."""
+        here = site
+        for part in rest[:-1]:
+            here = f"{here}/{part}"
+            if any(self._view.root.find(f"{here}/__init__{suffix}") is not None for suffix in (".py", ".pyc")):
+                return here
+        return ""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from slimmer.closure.calls import backticks, call_pattern, started
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.layouts import compiled_paths, matches, package_content, system_owner
 from slimmer.closure.model import Level, Need, Reason, Rule, View
 from slimmer.closure.programs import Programs, head
+from slimmer.closure.ruby_gems import Gem, gem_content, gems_below
 from slimmer.closure.scripts import BUFFER, parse_shebang
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
@@ -32,10 +32,6 @@ RUBY_PACKAGE = re.compile(r"^(?:ruby[\d.]*|libruby[\d.]*|rubygems-integration|ru
 STARTUP = """rubygems monitor rbconfig did_you_mean error_highlight syntax_suggest/core_ext unicode_normalize/normalize
     rubygems/defaults/operating_system bundled_gems thread fiber enumerator rational complex etc.so stringio timeout
     delegate tempfile tmpdir pp prettyprint set""".split()  # noqa: SIM905
-GEM_TESTS = frozenset(
-    """test tests spec specs doc docs examples example benchmark benchmarks ext .github features""".split()  # noqa: SIM905
-)
-NOT_RUN = re.compile(r"\.(?:c|h|cc|cpp|o|a|md|rdoc|java|gem)$|/(?:Makefile|mkmf\.log|CHANGELOG[^/]*|Changelog[^/]*)$")
 REQUIRE = re.compile(
     r"""\b(?<![\w.:@$-])(require|require_relative|load|gem|autoload\s*\(?\s*:?\w+\s*,)\s*\(?\s*["']([^"'\n]+)["']"""
 )
@@ -57,30 +53,6 @@ TOOLS = frozenset(
 GEM_BASES = """/var/lib/gems /usr/share/rubygems-integration /root/.gem/ruby /root/.local/share/gem/ruby
     /usr/local/lib/ruby/gems /usr/lib/ruby/gems""".split()  # noqa: SIM905
 LARGEST = 2 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Gem:
-    """An installed gem: all paths as found."""
-
-    name: str
-    version: str
-    specification: str
-    directory: str
-    extensions: str
-
-
-def gems_below(home: str, root: Root) -> Iterator[Gem]:
-    """The gems of one gem home ("/var/lib/gems/3.1.0")."""
-    names = [name for name in root.children(root.resolve(f"{home}/specifications").path) if name.endswith(".gemspec")]
-    if root.find(f"{home}/specifications/default") is not None:
-        below = root.children(root.resolve(f"{home}/specifications/default").path)
-        names += [f"default/{name}" for name in below if name.endswith(".gemspec")]
-    for name in names:
-        full = posixpath.basename(name).removesuffix(".gemspec")
-        found = re.match(r"(.+?)-(\d[\w.]*(?:-[\w-]+)?)$", full)
-        if found:
-            yield Gem(found[1], found[2], f"{home}/specifications/{name}", f"{home}/gems/{full}", full)
 
 
 class RubyRule(Rule):
@@ -353,12 +325,12 @@ class RubyRule(Rule):
         self._kept.add(gem)
         yield Need(gem.specification, reason)
         part = Reason(self.name, f"part of the gem {gem.name} {gem.version}", gem.specification)
-        yield from (Need(path, part) for path in _gem_content(gem.directory, view.root))
+        yield from (Need(path, part) for path in gem_content(gem.directory, view.root))
         home = posixpath.dirname(posixpath.dirname(gem.directory))
         for platform in view.root.children(view.root.resolve(f"{home}/extensions").path):
             for version in view.root.children(view.root.resolve(f"{home}/extensions/{platform}").path):
                 place = f"{home}/extensions/{platform}/{version}/{gem.extensions}"
-                yield from (Need(path, part) for path in _gem_content(place, view.root))
+                yield from (Need(path, part) for path in gem_content(place, view.root))
         text = _text(view.root, gem.specification)
         for match in DEPENDENCY.finditer(text):
             depends = Reason(self.name, f"a dependency of the gem {gem.name}", gem.specification)
@@ -401,23 +373,6 @@ class RubyRule(Rule):
 
 def _in_comment(text: str, at: int) -> bool:
     return text[text.rfind("\n", 0, at) + 1 : at].lstrip().startswith("#")
-
-
-def _gem_content(top: str, root: Root) -> Iterator[str]:
-    pending = [root.resolve(top).path]
-    first = True
-    while pending:
-        directory = pending.pop()
-        for name in root.children(directory):
-            entry = root.entry(f"{directory}/{name}")
-            if entry is None:
-                continue
-            if entry.type is FileType.DIRECTORY:
-                if not (first and name in GEM_TESTS):
-                    pending.append(entry.path)
-            elif not NOT_RUN.search(entry.path):
-                yield entry.path
-        first = False
 
 
 def _text(root: Root, path: str) -> str:

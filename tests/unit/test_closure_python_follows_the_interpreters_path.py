@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slimmer.closure.model import Application
-from slimmer.closure.python import STARTUP, PythonRule
+from slimmer.closure.python import PythonRule
+from slimmer.closure.python_tables import STARTUP
 from tests.unit.closures import kept
 
 Tree = Mapping[str, str | bytes | None]

@@ -163,12 +163,11 @@ APPLICATIONS = (
             f"{SQL} \"select to_tsvector('german', 'die Katzen liefen')\"",
             f"{SQL} \"select convert_from(convert_to('abc', 'EUC_JP'), 'EUC_JP')\"",
             f"{SQL} 'create database other'",
-            f"psql -h /tmp -U postgres -At -d other -c 'create table t as select generate_series(1, 1000) a' "
-            "-c 'vacuum analyze t' -c 'select sum(a) from t'",
+            f"{SQL} 'create table t as select generate_series(1, 1000) a' -c 'vacuum analyze t' -c 'select sum(a) from t'",
             f"{SQL} \"select xpath('/a/text()', '<a>b</a>')\"",
             f"{SQL} \"select 'a' < 'B' collate \\\"de-x-icu\\\"\"",
-            f"{SQL} \"select jit_provider from pg_settings, (values (1)) v(jit_provider) limit 1\"",
-            "pg_dump -h /tmp -U postgres --no-comments -s other",
+            f'{SQL} "select jit_provider from pg_settings, (values (1)) v(jit_provider) limit 1"',
+            "pg_dump -h /tmp -U postgres -s other",
             f"{SQL} checkpoint",
         ),
         ready="/ready to accept connections/",
@@ -240,8 +239,12 @@ APPLICATIONS = (
             get(f"{APACHE}/sub", status=301),
         ),
         env={
-            **{"APACHE_RUN_USER": "www-data", "APACHE_RUN_GROUP": "www-data", "APACHE_PID_FILE": "/tmp/apache2.pid"},
-            **{"APACHE_RUN_DIR": "/tmp", "APACHE_LOCK_DIR": "/tmp", "APACHE_LOG_DIR": "/var/log/apache2"},
+            "APACHE_RUN_USER": "www-data",
+            "APACHE_RUN_GROUP": "www-data",
+            "APACHE_PID_FILE": "/tmp/apache2.pid",
+            "APACHE_RUN_DIR": "/tmp",
+            "APACHE_LOCK_DIR": "/tmp",
+            "APACHE_LOG_DIR": "/var/log/apache2",
         },
         setup=r"""
 sed -i 's/Listen 80/Listen 127.0.0.1:8086/' /etc/apache2/ports.conf
@@ -308,9 +311,7 @@ def fat_root(application: Application) -> Path:
     overlay = APPS / application.name
     if application.npm:
         overlay = installed(overlay)
-    return debian_root(
-        *application.packages, overlay=overlay if overlay.is_dir() else None, setup=application.setup
-    )
+    return debian_root(*application.packages, overlay=overlay if overlay.is_dir() else None, setup=application.setup)
 
 
 def installed(overlay: Path) -> Path:

@@ -7,6 +7,7 @@ spawn ─► ready? ─► crawl, openapi, probes, exec, client ─► for SECON
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import signal
@@ -84,6 +85,7 @@ class _Drive:
         self._out = Stream(observer.echo)
         self._err = Stream(observer.echo)
         self._process: Process
+        self._root = -1  # of the application, open: it outlives a first process that ends
         self._ready_answer: tuple[Probe, Answer] | None = None
         self._settled = 0.0
         self._ports_before = listeners() if shared else frozenset()
@@ -107,6 +109,9 @@ class _Drive:
             except TracerError as error:
                 failure = error
             finally:
+                if self._root >= 0:
+                    os.close(self._root)
+                    self._root = -1
                 code, stopped = self._stop()
         return RunOutcome(
             command=self._command.argv,
@@ -124,6 +129,8 @@ class _Drive:
         self._refuse_taken_port()
         try:
             self._process = self._session.spawn(self._command, stdout=self._out.fd, stderr=self._err.fd)
+            with contextlib.suppress(OSError):
+                self._root = os.open(f"/proc/{self._process.pid}/root", os.O_PATH | os.O_CLOEXEC)
         finally:
             self._out.started()
             self._err.started()
@@ -227,10 +234,13 @@ class _Drive:
             return False
         return True
 
+    def _top(self) -> str:
+        return f"/proc/self/fd/{self._root}" if self._root >= 0 else ""
+
     def _answers(self, probe: Probe) -> bool:
         """An answer came, and it is the right one, or has been wrong for as long as a start may take."""
         try:
-            answer = send(probe, self._session.socket, shared=self._shared)
+            answer = send(probe, self._session.socket, shared=self._shared, top=self._top())
         except NoAnswer:
             return False
         if not answer.problem:
@@ -276,7 +286,7 @@ class _Drive:
     def _ask(self, probe: Probe) -> Answer:
         self._tick()
         try:
-            return send(probe, self._session.socket, shared=self._shared)
+            return send(probe, self._session.socket, shared=self._shared, top=self._top())
         except NoAnswer as error:
             return Answer(f"{probe.method} {probe.url}", None, b"", "", f"no answer: {error}")
 
@@ -375,8 +385,10 @@ def last_lines(output: bytes, count: int = 8) -> str:
     return "\n  ".join(["its last lines:", *(line[:300] for line in lines[-count:])]) if lines else ""
 
 
-def ending(code: int) -> str:
+def ending(code: int | None) -> str:
     """What an exit code says, in words."""
+    if code is None:
+        return "did not end"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from slimmer.errors import SlimmerError, UsageProblem
@@ -14,6 +16,7 @@ from slimmer.exercise.model import RunOutcome
 from slimmer.recipe import DEFAULT_PATH, Recipe, Run
 from slimmer.root.model import FileType, Root
 from tracer.aside import Saved
+from tracer.errors import TracerError
 from tracer.recording import Recording, merge_all
 from tracer.session import Bind, Command, Identity, Isolation, Network, Session, SessionOptions
 
@@ -39,6 +42,7 @@ class Place:
     in_place: bool = False
     architecture: str = ""  # of a foreign root
     isolation: Isolation = Isolation.AUTO
+    saved: str = ""  # in place: a directory for what runs change, as it was before; it outlives the sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +63,98 @@ class Performed:
 def perform(
     place: Place, recipe: Recipe, observer: Observer, *, record: bool = True, tolerant: bool = False
 ) -> Performed:
-    """Do the recipe's runs one after another, each in a session of its own.
+    """Do the recipe's runs, each in a session of its own: side by side where nothing is shared, else in turn.
 
     Raises TracerError when one fails; if `tolerant`, the failure is in its outcome.
     """
-    outcomes: list[RunOutcome] = []
-    recordings: list[Recording] = []
-    saved: dict[str, Saved | None] = {}
-    recorder = explanation = ""
-    for run in recipe.runs:
-        command = command_of(place, run)
-        with Session.start(session_options(place, recipe, command.identity, record=record)) as session:
-            recorder, explanation = session.recorder, session.explanation
-            outcome = drive(session, run, command, observer, shared=shared_network(place, recipe))
-            if outcome.failure is not None and not tolerant:
-                raise outcome.failure
-            done = session.finish()
-        outcomes.append(outcome)
-        for path, state in done.saved.items():
-            saved.setdefault(path, state)
-        if done.recording is not None:
-            lines = tuple(tuple(line.split()) for line in run.exec)
-            recordings.append(replace(done.recording, commands=tuple(sorted({command.argv, *lines}))))
+    jobs = [_Job(run, command_of(place, run)) for run in recipe.runs]
+    alone = in_turn(place, recipe)
+    step = 1 if alone else BESIDE
+    done: list[_Done] = []
+    for at in range(0, len(jobs), step):
+        with contextlib.ExitStack() as sessions:
+            # All sessions are made before the first thread is: they fork.
+            batch = []
+            for job in jobs[at : at + step]:
+                options = session_options(place, recipe, job.command.identity, record=record)
+                batch.append((job, sessions.enter_context(Session.start(options))))
+            done += _together(batch, observer, shared_network(place, recipe))
+        failure = next((each.outcome.failure for each in done if each.outcome.failure is not None), None)
+        if failure is not None and not tolerant:
+            raise failure
         if observer.interrupt.asked:
             break
-    recording = merge_all(recordings) if recordings else None
-    return Performed(tuple(outcomes), recording, saved, recorder, explanation)
+    saved: dict[str, Saved | None] = {}
+    for each in done:
+        for path, state in each.saved.items():
+            saved.setdefault(path, state)
+    recordings = [each.recording for each in done if each.recording is not None]
+    explanation = done[-1].explanation if done else ""
+    if len(jobs) > 1 and alone:
+        explanation = "; ".join(filter(None, [explanation, f"the runs went one after another: {alone}"]))
+    return Performed(
+        tuple(each.outcome for each in done),
+        merge_all(recordings) if recordings else None,
+        saved,
+        done[-1].recorder if done else "",
+        explanation,
+    )
+
+
+BESIDE = 4  # runs at the same time: more would only make each other's readiness late
+
+
+def in_turn(place: Place, recipe: Recipe) -> str:
+    """Why runs cannot be side by side; empty when they can: each has an overlay and a loopback of its own."""
+    if place.in_place:
+        return "they share the live root"
+    if shared_network(place, recipe):
+        return "they share the host's network"
+    if any(each.writable for each in binds(recipe.sandbox.mounts, recipe.sandbox.secrets)):
+        return "they share a writable mount"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """One run, over."""
+
+    outcome: RunOutcome
+    recording: Recording | None
+    saved: Mapping[str, Saved | None]
+    recorder: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One run to do."""
+
+    run: Run
+    command: Command
+
+    def go(self, session: Session, observer: Observer, shared: bool) -> _Done:
+        """Do it in a session. A failure is in the outcome."""
+        outcome = drive(session, self.run, self.command, observer, shared=shared)
+        recording: Recording | None = None
+        saved: Mapping[str, Saved | None] = {}
+        try:
+            found = session.finish()
+            recording, saved = found.recording, dict(found.saved)
+        except TracerError:
+            if outcome.failure is None:  # else the first thing that went wrong is the one to tell
+                raise
+        if recording is not None:
+            lines = {tuple(line.split()) for line in self.run.exec}
+            recording = replace(recording, commands=tuple(sorted({self.command.argv, *lines})))
+        return _Done(outcome, recording, saved, session.recorder, session.explanation)
+
+
+def _together(batch: Sequence[tuple[_Job, Session]], observer: Observer, shared: bool) -> list[_Done]:
+    if len(batch) == 1:
+        return [batch[0][0].go(batch[0][1], observer, shared)]
+    with ThreadPoolExecutor(len(batch), thread_name_prefix="run") as pool:
+        return [each.result() for each in [pool.submit(job.go, its, observer, shared) for job, its in batch]]
 
 
 def shared_network(place: Place, recipe: Recipe) -> bool:
@@ -136,6 +206,7 @@ def session_options(
         qemu=recipe.source.qemu,
         identity=identity or Identity(),
         isolation=place.isolation,
+        saved=place.saved,
     )
 
 

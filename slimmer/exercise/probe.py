@@ -6,14 +6,17 @@ and a name such as `app.local` still reaches it in the Host header.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
+import posixpath
 import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from slimmer.errors import UsageProblem
 from slimmer.exercise.model import BODY_LIMIT, Answer
@@ -22,6 +25,7 @@ from slimmer.recipe import Probe
 MakeSocket = Callable[[int, int], socket.socket]
 
 TIMEOUT = 30.0  # seconds for one answer
+MAX_LINKS = 40  # path_resolution(7)
 PORTS = {"http": 80, "https": 443}
 
 
@@ -57,8 +61,55 @@ def connect(make: MakeSocket, host: str, port: int, timeout: float = TIMEOUT, *,
     raise NoAnswer(f"no connection to port {port}: {problem}")
 
 
-def send(probe: Probe, make: MakeSocket, *, shared: bool = False, timeout: float = TIMEOUT) -> Answer:
-    """Send a probe and judge the answer. Raises NoAnswer when there is none."""
+def connect_unix(top: str, path: str, timeout: float = TIMEOUT) -> socket.socket:
+    """A connection to a unix socket of the application; `top` is its root as seen from here. Raises NoAnswer."""
+    folder = -1
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        place = confined(top, path)
+        # By a descriptor of its directory: sun_path holds 108 bytes, unix(7).
+        folder = os.open(posixpath.dirname(place), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        stream.settimeout(timeout)
+        stream.connect(f"/proc/self/fd/{folder}/{posixpath.basename(place)}")
+        return stream
+    except OSError as error:
+        stream.close()
+        raise NoAnswer(f"no connection to {path}: {error.strerror or error}") from error
+    finally:
+        if folder >= 0:
+            os.close(folder)
+
+
+def confined(top: str, path: str) -> str:
+    """A path of the root `top`, links followed as a process in there follows them. Raises OSError on a loop."""
+    done: list[str] = []
+    rest = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    links = 0
+    while rest:
+        part = rest.pop()
+        if part == "..":
+            done = done[:-1]
+            continue
+        here = "/".join([top.rstrip("/"), *done, part])
+        try:
+            target = os.readlink(here)
+        except OSError:
+            done.append(part)
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if target.startswith("/"):
+            done = []
+        rest += [each for each in reversed(target.split("/")) if each not in ("", ".")]
+    return "/".join([top.rstrip("/"), *done]) or "/"
+
+
+def send(probe: Probe, make: MakeSocket, *, shared: bool = False, timeout: float = TIMEOUT, top: str = "") -> Answer:
+    """Send a probe and judge the answer; `top` is the application's root, for unix sockets.
+
+    Raises NoAnswer when there is none.
+    """
     parts = urlsplit(probe.url)
     try:
         port = parts.port
@@ -67,7 +118,8 @@ def send(probe: Probe, make: MakeSocket, *, shared: bool = False, timeout: float
     name = f"{probe.method} {probe.url}"
     try:
         if parts.scheme in ("tcp", "unix"):
-            return _stream(probe, parts, port, make, timeout, shared)
+            with _open(probe, parts, port, make, timeout, shared, top) as stream:
+                return _converse(probe, stream, timeout)
         status, kind, body = _http(probe, parts, port or PORTS[parts.scheme], make, timeout, shared)
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"{type(error).__name__}: {error}") from error
@@ -97,29 +149,35 @@ def _http(
         stream.close()
 
 
-def _stream(
-    probe: Probe, parts: SplitResult, port: int | None, make: MakeSocket, timeout: float, shared: bool
-) -> Answer:
+def _open(
+    probe: Probe, parts: SplitResult, port: int | None, make: MakeSocket, timeout: float, shared: bool, top: str
+) -> socket.socket:
     if parts.scheme == "unix":
-        raise UsageProblem(
-            f"{probe.url}: a unix socket is inside the sandbox", "probe it with --exec and a client there"
-        )
+        path = unquote(parts.path)
+        if parts.netloc or not path.startswith("/"):
+            raise UsageProblem(f"{probe.url}: an absolute path is missing", "write unix:///run/app.sock")
+        if not top:
+            raise NoAnswer(f"no connection to {path}: the application is gone")
+        return connect_unix(top, path, timeout)
     if port is None:
         raise UsageProblem(f"{probe.url}: a port is missing", "write tcp://127.0.0.1:6379")
-    with connect(make, parts.hostname or "127.0.0.1", port, timeout, shared=shared) as stream:
-        if probe.body:
-            stream.sendall(probe.body.encode().decode("unicode_escape").encode("latin-1"))
-        got = b""
-        stream.settimeout(2.0 if not probe.pattern else timeout)
-        try:
-            while len(got) < BODY_LIMIT and (chunk := stream.recv(65536)):
-                got += chunk
-                if probe.pattern and re.search(probe.pattern.encode(), got, re.DOTALL):
-                    break
-                if not probe.pattern:
-                    stream.settimeout(0.3)
-        except TimeoutError:
-            pass
+    return connect(make, parts.hostname or "127.0.0.1", port, timeout, shared=shared)
+
+
+def _converse(probe: Probe, stream: socket.socket, timeout: float) -> Answer:
+    if probe.body:
+        stream.sendall(probe.body.encode().decode("unicode_escape").encode("latin-1"))
+    got = b""
+    stream.settimeout(2.0 if not probe.pattern else timeout)
+    try:
+        while len(got) < BODY_LIMIT and (chunk := stream.recv(65536)):
+            got += chunk
+            if probe.pattern and re.search(probe.pattern.encode(), got, re.DOTALL):
+                break
+            if not probe.pattern:
+                stream.settimeout(0.3)
+    except TimeoutError:
+        pass
     problem = "" if re.search(probe.pattern.encode(), got, re.DOTALL) else f"no {probe.pattern!r} in {show(got)}"
     return Answer(probe.url, None, got, "", problem)
 

@@ -132,11 +132,6 @@ def test_a_tcp_probe_sends_and_expects() -> None:
     assert answer.problem == ""
 
 
-def test_a_unix_probe_says_what_to_do_instead() -> None:
-    with pytest.raises(UsageProblem, match="inside the sandbox"):
-        ask(Probe("unix:///run/x.sock"))
-
-
 def test_a_crawl_stays_on_its_origin_and_never_posts(base: str) -> None:
     answers = list(discover.crawl(f"{base}/", ask))
     assert [answer.probe.removeprefix(f"GET {base}") for answer in answers] == ["/", "/two", "/pic.png", "/gone"]

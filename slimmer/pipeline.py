@@ -24,6 +24,8 @@ from slimmer.packages.index import index
 from slimmer.plan import Plan, make_plan
 from slimmer.product import Product, mtime_policy, write_image, write_review
 from slimmer.recipe import Recipe
+from slimmer.report.html import write_html
+from slimmer.report.output import Output
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
 from slimmer.source import Opened, open_source
@@ -194,6 +196,8 @@ def finish(
     report = write_review(plan, opened.root, image, recording, space.path, notes=tuple(filter(None, notes)))
     _write(space.path / "recording.json", recording.dump())
     _write(space.path / "check.json", verdict.dump())
+    with open(space.path / "report.html", "w", encoding="utf-8") as stream:
+        write_html(stream, Output(space.path), name=space.target.name)
     _write(space.path / "recipe.toml", recipe.dump())
     if outputs.rootfs:
         unset = write_rootfs(plan.root, plan.paths, Path(outputs.rootfs), mtime=mtime_policy(recipe, environ))

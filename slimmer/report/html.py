@@ -38,13 +38,16 @@ _TYPES = {kind: number for number, kind in enumerate(FileType)}
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
-def write_html(stream: TextIO, output: Output, old: Output | None = None) -> None:
-    """Write the page; with `old` what changed since that output too. Raises SlimmerError."""
+def write_html(stream: TextIO, output: Output, old: Output | None = None, *, name: str = "") -> None:
+    """Write the page; with `old` what changed since that output too. Raises SlimmerError.
+
+    `name` is what the output is called, when its directory is not where it will be.
+    """
     report, check = output.report(), output.check()
     diff = compare(output_side(str(old.directory)), output_side(str(output.directory))) if old else None
     style = (ASSETS / "page.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    name = shown(output.directory.name or str(output.directory))
+    name = shown(name or output.directory.name or str(output.directory))
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"

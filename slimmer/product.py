@@ -95,7 +95,7 @@ def write_review(
                 raise SlimmerError(f"{path} went away while it was packed", "the fat root must not change meanwhile")
             attributes = kept_xattrs(plan.root.xattrs(path)) if entry.type is not FileType.SYMLINK else {}
             row = rows.kept(entry, plan.reasons[path], sha256=digests.get(path, ""), xattrs=attributes)
-            builder.kept(row)
+            builder.kept(row, added=fat.entry(path) is None)
             yield row
 
     def removed() -> Iterator[RemovedPath]:

@@ -39,17 +39,20 @@ class ReportBuilder:
     def __init__(self) -> None:
         self._kept = _Side()
         self._removed = _Side()
+        self._added = _Side()
         self._packages: dict[Package, _Sum] = {}
         self._folders: dict[str, list[int]] = {}
         self._risky: list[RiskyPath] = []
         self._risky_left_out = 0
         self._rules: Counter[str] = Counter()
 
-    def kept(self, row: KeptPath) -> None:
-        """A path that stays."""
+    def kept(self, row: KeptPath, *, added: bool = False) -> None:
+        """A path that stays; `added`: the fat root has no such path, it was generated."""
         entry = row.entry
         size = self._kept.weigh(entry)
         self._kept.add(entry, size, row.risks)
+        if added:
+            self._added.add(entry, size, ())
         self._folder(entry, 0, size)
         if row.reasons:
             self._rules[row.reasons[0].rule] += 1
@@ -101,7 +104,7 @@ class ReportBuilder:
             said.append(f"{self._risky_left_out} more kept paths carry a risk mark; manifest.json has them all")
         return Report(
             subject=subject,
-            fat=self._kept.plus(self._removed, len(reports)),
+            fat=self._kept.plus(self._removed, len(reports)).without(self._added.total(0)),
             slim=self._kept.total(slim),
             packages=reports,
             risks=tuple(

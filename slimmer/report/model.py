@@ -100,6 +100,17 @@ class Total:
     executables: int = 0
     shared_objects: int = 0
 
+    def without(self, other: Total) -> Total:
+        """This side less what was added to it."""
+        return Total(
+            self.paths - other.paths,
+            self.files - other.files,
+            self.bytes - other.bytes,
+            self.packages - other.packages,
+            self.executables - other.executables,
+            self.shared_objects - other.shared_objects,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RiskCount:

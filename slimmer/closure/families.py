@@ -39,6 +39,7 @@ class FamilyRule(Rule):
         self._priorities = frozenset(name for each in programs for name in each.priorities)
         self._limit = max((each.limit for each in programs), default=0)
         self._family_limit = max((each.family_limit for each in programs), default=0)
+        self._helper_limit = max((each.helper_limit for each in programs), default=0)
         self._brings = max((each.brings for each in programs), default=0)
         self._config_limit = max((each.config_limit for each in programs), default=0)
         self._drops = Drops(profiles)
@@ -122,14 +123,19 @@ class FamilyRule(Rule):
                 text = f"a run-time file of {package.name}, which comes with {owner.name}"
             reason = Reason(self.name, text, program)
             foreign: dict[str, list[str]] = {}
+            large: list[str] = []
             for entry in entries:
                 led_to = view.root.find(entry.path) or entry
                 if led_to.path in view.kept or not (
-                    self._is_heavy(led_to, view) or self._is_foreign(led_to, foreign, view)
+                    self._is_heavy(led_to, view)
+                    or self._is_foreign(led_to, foreign, view)
+                    or self._is_large(led_to, large)
                 ):
                     yield Need(entry.path, reason)
             for language, scripts in sorted(foreign.items()):
-                view.unsure(_helpers(package, language, scripts))
+                view.unsure(_helpers(package, f"nothing else needs {language}", scripts))
+            if large:
+                view.unsure(_helpers(package, "they are large and nothing starts them", large))
 
     def _is_foreign(self, entry: Entry, foreign: dict[str, list[str]], view: View) -> bool:
         """Whether a helper is a script in a language that nothing else brings; it would bring all of it."""
@@ -145,6 +151,15 @@ class FamilyRule(Rule):
             return False
         if entry.path not in foreign.setdefault(shebang.program, []):
             foreign[shebang.program].append(entry.path)
+        return True
+
+    def _is_large(self, entry: Entry, large: list[str]) -> bool:
+        """Whether a helper is a program in PATH, for a person to call, and large."""
+        directory = posixpath.basename(posixpath.dirname(entry.path))
+        if not entry.executable or directory not in ("bin", "sbin") or not 0 < self._helper_limit < entry.size:
+            return False
+        if entry.path not in large:
+            large.append(entry.path)
         return True
 
     def _is_heavy(self, entry: Entry, view: View) -> bool:
@@ -188,12 +203,10 @@ class FamilyRule(Rule):
             yield Need(entry.path, Reason("config", f"configuration of {owner.name}", cause))
 
 
-def _helpers(package: Package, language: str, scripts: list[str]) -> Unsure:
-    names = ", ".join(posixpath.basename(path) for path in scripts[:3]) + (", …" if len(scripts) > 3 else "")
-    text = (
-        f"{len(scripts)} helper{'s' * (len(scripts) > 1)} of {package.name} not kept, as nothing else needs {language}:"
-    )
-    return Unsure("helpers", scripts[0], f"{text} {names}", 20)
+def _helpers(package: Package, why: str, paths: list[str]) -> Unsure:
+    names = ", ".join(posixpath.basename(path) for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+    count = f"{len(paths)} helper{'s' * (len(paths) > 1)} of {package.name}"
+    return Unsure("helpers", paths[0], f"{count} not kept, as {why}: {names}", 20)
 
 
 def _configuration_files(owner: Package, view: View) -> list[str]:

@@ -94,6 +94,7 @@ class Programs:
     parts: tuple[str, ...] = ()  # package names that are no run-time part of a family: "*-dev", "*-doc"
     limit: int = 0  # bytes of one package above which only used files stay
     family_limit: int = 0  # bytes of a program's whole family; smaller relatives come first
+    helper_limit: int = 0  # bytes of one program in PATH that nothing starts
     brings: int = 0  # bytes of further libraries that one unused plugin may bring
     config_limit: int = 0  # bytes of /etc that a package with a used program or library brings
     mention_limit: int = 0  # bytes of a packaged directory that a configuration file names
@@ -257,6 +258,7 @@ class _Reader:
             parts=self._names(value, at, "parts"),
             limit=self._size(value, at, "limit"),
             family_limit=self._size(value, at, "family_limit"),
+            helper_limit=self._size(value, at, "helper_limit"),
             brings=self._size(value, at, "brings"),
             config_limit=self._size(value, at, "config_limit"),
             mention_limit=self._size(value, at, "mention_limit"),

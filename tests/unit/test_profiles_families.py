@@ -131,3 +131,14 @@ def test_a_helper_in_a_language_that_nothing_else_brings_stays_out(tmp_path: Pat
     assert "2 helpers of server not kept, as nothing else needs perl: enable, reload" in grown.unsure[0].text
     with_perl = closure(top, recorded(executed=["/usr/sbin/server", "/usr/bin/perl"]), rules())
     assert {"/usr/bin/enable", "/usr/bin/reload"} <= set(with_perl.paths)
+
+
+def test_a_large_program_for_a_person_to_call_stays_out_and_a_large_helper_of_the_program_does_not(top: Path) -> None:
+    (top / "usr/lib/pg/bin/psql").write_text("psql" * 3)
+    (top / "usr/lib/pg/lib/hstore.so").write_text("hstore" * 3)
+    grown = closure(top, recorded(executed=["/usr/lib/pg/bin/postgres"]), rules("helper_limit = 10"))
+    assert "/usr/lib/pg/lib/hstore.so" in grown.paths
+    assert "/usr/lib/pg/bin/psql" not in grown.paths
+    assert [doubt.text for doubt in grown.unsure] == [
+        "1 helper of pg-client not kept, as they are large and nothing starts them: psql"
+    ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from slimmer.check import Verdict, compare, content_differs, misses
@@ -14,11 +14,12 @@ from slimmer.image.config import ImageConfig
 from slimmer.image.layout import Image
 from slimmer.image.unpack import write_rootfs
 from slimmer.plan import Plan
+from slimmer.product import mtime_policy
 from slimmer.recipe import Recipe
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import Root
 from slimmer.source import Opened
-from tracer import sandbox, userns
+from tracer import leftovers, sandbox, userns
 from tracer.session import Isolation
 
 
@@ -29,14 +30,11 @@ def verify(
     isolation, why_not = _isolation(opened, recipe)
     if why_not:
         return Verdict(False, why_not=why_not)
-    with tempfile.TemporaryDirectory(prefix="slimmer-check-", ignore_cleanup_errors=True) as folder:
+    with leftovers.directory() as folder:
         tree = Path(folder) / "rootfs"
-        try:
-            write_rootfs(plan.root, plan.paths, tree)
-            slim = DirectoryRoot(str(tree))
-            return _verdict(opened, plan.root, slim, str(tree), image.config, recipe, performed, observer, isolation)
-        finally:
-            shutil.rmtree(tree, ignore_errors=True)
+        write_rootfs(plan.root, plan.paths, tree, mtime=mtime_policy(recipe, os.environ))
+        slim = DirectoryRoot(str(tree))
+        return _verdict(opened, plan.root, slim, str(tree), image.config, recipe, performed, observer, isolation)
 
 
 def verify_image(
@@ -48,7 +46,7 @@ def verify_image(
     isolation, why_not = _isolation(opened, recipe)
     if why_not:
         return Verdict(False, why_not=why_not)
-    with tempfile.TemporaryDirectory(prefix="slimmer-check-", ignore_cleanup_errors=True) as folder:
+    with leftovers.directory() as folder:
         slim = open_image(f"oci:{layout}", cache=Path(folder))
         config, _ = ImageConfig.parse(slim.config_json)
         return _verdict(opened, opened.root, slim, slim.directory, config, recipe, performed, observer, isolation)
@@ -84,7 +82,16 @@ def _verdict(
     tried = perform(place, recipe, observer, tolerant=True)
     rows = compare(performed.outcomes, tried.outcomes)
     if content_differs(rows):
-        again = perform(opened.place, recipe, observer, record=False, tolerant=True)
-        rows = compare(performed.outcomes, tried.outcomes, again.outcomes)
+        # In place another fat run would find what the first one left behind, and change the live root once more.
+        where = place if opened.place.in_place else opened.place
+        again = perform(where, recipe, observer, record=False, tolerant=True)
+        if opened.place.in_place:
+            varies = compare(tried.outcomes, performed.outcomes, again.outcomes)
+            rows = tuple(
+                replace(row, fat=other.fat, slim=other.slim, problem="", varies=True) if other.varies else row
+                for row, other in zip(rows, varies, strict=False)
+            )
+        else:
+            rows = compare(performed.outcomes, tried.outcomes, again.outcomes)
     found = misses(tried.recording, fat, slim) if tried.recording is not None else ()
     return Verdict(True, rows, found, notes=(tried.explanation,) if tried.explanation else ())

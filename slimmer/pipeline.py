@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slimmer.check import Miss, Verdict
 from slimmer.closure.model import Application
+from slimmer.doubts import Packed, doubts
 from slimmer.errors import CheckFailed, SlimmerError
 from slimmer.exercise.drive import Observer, ending, last_lines
 from slimmer.exercise.model import RunOutcome
-from slimmer.exercise.perform import Performed, perform, session_options
+from slimmer.exercise.perform import Performed, binds, perform, session_options
 from slimmer.image.archive import write_archive
 from slimmer.image.layout import Image
 from slimmer.image.reference import Reference
+from slimmer.image.times import MtimePolicy
 from slimmer.image.unpack import write_rootfs
 from slimmer.packages.index import index
 from slimmer.plan import Plan, make_plan
@@ -29,8 +32,8 @@ from slimmer.report.output import Output
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
 from slimmer.source import Opened, open_source
-from slimmer.verify import verify, verify_image
-from slimmer.workspace import Workspace, workspace
+from slimmer.verify import unperformed, verify, verify_image
+from slimmer.workspace import Workspace, beside, workspace
 from tracer import leftovers
 from tracer.recording import Recording, load, merge_all
 from tracer.session import Session
@@ -52,6 +55,22 @@ class Outputs:
     def __post_init__(self) -> None:
         if self.push:
             Reference.parse(self.push)  # a name that is none is said before the work, not after it
+
+    def try_places(self) -> None:
+        """Raises SlimmerError when something cannot be written where it is to go: better before the work."""
+        if self.rootfs:
+            with beside(Path(self.rootfs), "the tree", "--rootfs DIR"):
+                pass
+        if self.archive not in ("", "-"):
+            if Path(self.archive).is_dir():
+                raise SlimmerError(f"--archive {self.archive} is a directory", "name a file in it")
+            with beside(Path(self.archive), "the archive", "--archive FILE"):
+                pass
+
+    def hidden(self, space: Workspace) -> list[str]:
+        """Places that are no part of a live root."""
+        places = [str(space.path), str(space.target), self.rootfs, self.archive if self.archive != "-" else ""]
+        return [os.path.realpath(each) for each in places if each]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +94,9 @@ class Result:
 
 def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """The whole way. Raises SlimmerError; CheckFailed when the slim image does not do what the fat root does."""
+    outputs.try_places()
     with workspace(outputs.directory) as space, leftovers.directory() as aside:
-        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target), aside], say=teller.say)
+        opened = open_source(recipe.source, hidden=[*outputs.hidden(space), aside], say=teller.say)
         opened, performed, recording = record_runs(opened, recipe, teller, aside)
         return finish(space, opened, recording, recipe, outputs, teller, performed)
 
@@ -84,8 +104,9 @@ def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
 def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """Closure and image from recordings made before; checked when the recipe says how."""
     recording = merge_all(recordings)
+    outputs.try_places()
     with workspace(outputs.directory) as space:
-        opened = open_source(recipe.source, hidden=[str(space.path), str(space.target)], say=teller.say)
+        opened = open_source(recipe.source, hidden=outputs.hidden(space), say=teller.say)
         here = fingerprint(opened.root)
         if recording.root and recording.root != here:
             raise SlimmerError(
@@ -115,12 +136,20 @@ def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int
     """An output's image, read from its layers, against its fat root. With `rounds`, rebuilt with what was missing."""
     recording = load(directory / "recording.json")
     opened = open_source(recipe.source, hidden=[str(directory.absolute())], say=teller.say)
-    verdict = verify_image(opened, directory / "image", recipe, teller.observer)
-    if verdict.passed or not verdict.performed or not rounds or not verdict.misses:
+    reference = None if unperformed(opened, recipe) else _reference(opened, recipe, teller)
+    verdict = verify_image(opened, directory / "image", recipe, teller.observer, reference)
+    known = verdict.repairs(()) if verdict.performed and not verdict.passed and rounds else ()
+    if not known:
         return verdict
     with workspace(directory) as space:
         outputs = Outputs(directory, rounds=rounds)
-        return finish(space, opened, recording, recipe, outputs, teller, None, verdict.misses).verdict
+        return finish(space, opened, recording, recipe, outputs, teller, None, known, reference).verdict
+
+
+def _reference(opened: Opened, recipe: Recipe, teller: Teller) -> Performed:
+    """The exercise in the fat root. Recorded, for a repair that misses alone cannot do, but where that has a price."""
+    teller.say("running the fat root")
+    return perform(opened.place, recipe, teller.observer, record=not opened.place.in_place)
 
 
 def record_runs(opened: Opened, recipe: Recipe, teller: Teller, aside: str) -> tuple[Opened, Performed, Recording]:
@@ -167,11 +196,19 @@ def finish(
     teller: Teller,
     performed: Performed | None,
     repairs: Sequence[Miss] = (),
+    reference: Performed | None = None,
 ) -> Result:
-    """From a recording to a published output. `repairs` are misses that are known already."""
+    """From a recording to a published output.
+
+    `performed` gave the recording; `reference` is the exercise in the fat root when it did not.
+    `repairs` are misses that are known already.
+    """
+    reference = performed or reference
+    if reference is None and outputs.check and not unperformed(opened, recipe):
+        reference = _reference(opened, recipe, teller)
     packages = index(opened.root)
     application = application_of(opened, recipe)
-    hidden = [str(space.path), str(space.target)] if opened.place.in_place else []
+    hidden = outputs.hidden(space) if opened.place.in_place else []
     added = list(repairs)
     environ = dict(os.environ)
     for turn in range(max(1, outputs.rounds)):
@@ -183,13 +220,16 @@ def finish(
             verdict = Verdict(False, why_not="--no-check was given")
             break
         teller.say("checking the slim image")
-        verdict = verify(opened, plan, image, recipe, performed, teller.observer)
-        fresh = [miss for miss in verdict.misses if miss not in added]
+        verdict = verify(opened, plan, image, recipe, reference, teller.observer)
+        fresh = verdict.repairs(added, last=turn + 2 == outputs.rounds)
         if verdict.passed or not verdict.performed or not outputs.repair or not fresh or turn + 1 == outputs.rounds:
             break
-        teller.say(f"repairing: {len(fresh)} paths were looked for in vain")
+        teller.say(f"repairing: {len(fresh)} paths, e.g. {fresh[0].path} {fresh[0].why or 'was looked for in vain'}")
         added.extend(fresh)
     verdict = replace(verdict, repaired=tuple(added))
+    targets = [each.target.rstrip("/") for each in binds(recipe.sandbox.mounts, recipe.sandbox.secrets)]
+    packed = Packed(plan.root, frozenset(plan.paths), image.config, targets)
+    plan = replace(plan, unsure=doubts(packed, recording, [*plan.unsure, *verdict.doubts]))
     if verdict.performed and not verdict.passed:
         raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
     notes = (*opened.notes, *(performed.explanation for performed in [performed] if performed))
@@ -199,13 +239,15 @@ def finish(
     with open(space.path / "report.html", "w", encoding="utf-8") as stream:
         write_html(stream, Output(space.path), name=space.target.name)
     _write(space.path / "recipe.toml", recipe.dump())
-    if outputs.rootfs:
-        unset = write_rootfs(plan.root, plan.paths, Path(outputs.rootfs), mtime=mtime_policy(recipe, environ))
-        if unset:
-            teller.say(f"{outputs.rootfs}: {len(unset)} things could not be set, e.g. {unset[0].path}: {unset[0].text}")
-    if outputs.archive:
-        _archive(space.path / "image", outputs, recipe)
-    directory = space.publish()
+    with contextlib.ExitStack() as parts:
+        # All is written before anything appears.
+        ready = [
+            *_rootfs(parts, plan, outputs, mtime_policy(recipe, environ), teller),
+            *_archive(parts, space.path / "image", outputs, recipe),
+        ]
+        directory = space.publish()
+        for part, target in ready:
+            part.rename(target)
     if outputs.push:
         from slimmer.image.push import push  # an HTTP client takes a while to load
 
@@ -231,6 +273,7 @@ def application_of(opened: Opened, recipe: Recipe) -> Application:
         user=(run.user if run and run.user is not None else start.user),
         workdir=(run.workdir if run and run.workdir else start.workdir) or "/",
         executables=tuple(dict.fromkeys(argv[0] for argv in others if argv)),
+        volumes=(*opened.config.volumes, *recipe.image.volume),
     )
 
 
@@ -242,22 +285,39 @@ def _failed(verdict: Verdict) -> str:
     return "the slim image does not do what the fat root does:\n  " + "\n  ".join(lines)
 
 
-def _archive(layout: Path, outputs: Outputs, recipe: Recipe) -> None:
+def _rootfs(
+    parts: contextlib.ExitStack, plan: Plan, outputs: Outputs, mtime: MtimePolicy, teller: Teller
+) -> Iterator[tuple[Path, Path]]:
+    """The tree, beside its place; a directory that is there already (a mount point, perhaps) is filled."""
+    if not outputs.rootfs:
+        return
+    target = Path(outputs.rootfs)
+    if target.exists():
+        unset = write_rootfs(plan.root, plan.paths, target, mtime=mtime)
+    else:
+        part = parts.enter_context(beside(target, "the tree", "--rootfs DIR")) / "tree"
+        unset = write_rootfs(plan.root, plan.paths, part, mtime=mtime)
+        yield part, target
+    if unset:
+        teller.say(f"{target}: {len(unset)} things could not be set, e.g. {unset[0].path}: {unset[0].text}")
+
+
+def _archive(
+    parts: contextlib.ExitStack, layout: Path, outputs: Outputs, recipe: Recipe
+) -> Iterator[tuple[Path, Path]]:
+    """The archive, beside its place, or on stdout."""
+    if not outputs.archive:
+        return
     tag = outputs.archive_tag or (recipe.image.tag if recipe.image.tag != "latest" else "slimmer:latest")
     if outputs.archive == "-":
         write_archive(layout, sys.stdout.buffer, tag)
         sys.stdout.buffer.flush()
         return
     target = Path(outputs.archive)
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    try:
-        with open(part, "wb") as stream:
-            write_archive(layout, stream, tag)
-        part.rename(target)
-    except OSError as error:
-        raise SlimmerError(f"cannot write --archive {target}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    part = parts.enter_context(beside(target, "the archive", "--archive FILE")) / target.name
+    with open(part, "wb") as stream:
+        write_archive(layout, stream, tag)
+    yield part, target
 
 
 def _write(path: Path, text: str) -> None:

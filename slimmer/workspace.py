@@ -29,7 +29,6 @@ class Workspace:
     def __init__(self, part: Path, target: Path) -> None:
         self.path = part
         self.target = target
-        self.published = False
 
     def publish(self) -> Path:
         """Rename into place; what was there (ours: checked at the start) goes away afterwards."""
@@ -46,7 +45,6 @@ class Workspace:
             if old is not None:
                 (old / "old").rename(self.target)
             raise
-        self.published = True
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
         return self.target
@@ -58,18 +56,8 @@ def workspace(target: Path) -> Iterator[Workspace]:
     target = Path(os.path.abspath(target))
     refuse_foreign(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clean(target)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-    except OSError as error:
-        raise SlimmerError(
-            f"cannot write the output beside {target}: {error.strerror}", "name another place with -o DIR"
-        ) from error
-    lock = os.open(part / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    space = Workspace(part, target)
-    try:
-        yield space
+        with beside(target, "the output", "-o DIR") as part:
+            yield Workspace(part, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SlimmerError(
@@ -77,10 +65,30 @@ def workspace(target: Path) -> Iterator[Workspace]:
                 "nothing was published; make room, or name another place with -o DIR and TMPDIR",
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def beside(target: Path, what: str, option: str) -> Iterator[Path]:
+    """A new directory beside a place, for what is renamed into it when it is whole; it vanishes afterwards.
+
+    Removes what killed runs left there. Raises SlimmerError, with `what` and `option` for a person.
+    """
+    target = Path(os.path.abspath(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clean(target)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+    except OSError as error:
+        raise SlimmerError(
+            f"cannot write {what} beside {target}: {error.strerror}", f"name another place with {option}"
+        ) from error
+    lock = os.open(part / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield part
     finally:
         os.close(lock)
-        if not space.published:
-            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def refuse_foreign(target: Path) -> None:
@@ -100,7 +108,7 @@ def refuse_foreign(target: Path) -> None:
 def clean(target: Path) -> tuple[str, ...]:
     """Remove what killed runs left beside a place; says what it removed."""
     removed = []
-    for part in target.parent.glob(f".{target.name}.part-*"):
+    for part in [each for each in target.parent.iterdir() if each.name.startswith(f".{target.name}.part-")]:
         try:
             lock = os.open(part / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -13,10 +13,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from slimmer.closure.essentials import never
+from slimmer.closure.model import Unsure
 from slimmer.exercise.model import Answer, Executed, RunOutcome
 from slimmer.exercise.probe import show
-from slimmer.root.model import Root
-from tracer.recording import Recording
+from slimmer.root.model import FileType, Root
+from tracer.recording import Kind, Recording
 
 FORMAT = "slimmer.check/1"
 
@@ -28,6 +30,12 @@ class Miss:
     path: str
     by: tuple[str, ...]
     kinds: tuple[str, ...]
+    why: str = ""  # a repair that is no miss: "used in the fat root", "its directory was listed"
+
+    @property
+    def who(self) -> str:
+        """A program that looked for it."""
+        return next((each for each in self.by if each), "a program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,32 @@ class Verdict:
     repaired: tuple[Miss, ...] = ()
     why_not: str = ""
     notes: tuple[str, ...] = field(default=())
+    touched: tuple[
+        Miss, ...
+    ] = ()  # what the fat run used, slim lacks, and the slim run did not get as far as asking for
+    listed: tuple[Miss, ...] = ()  # names that slim lacks in directories that it listed
+    doubts: tuple[Unsure, ...] = ()
+
+    def followed(self, miss: Miss) -> str:
+        """What came of a miss, for a person."""
+        if self.passed:
+            return "harmless: everything went as in the fat root"
+        problem = next((each for each in self.comparisons if each.problem), None)
+        return f"then {problem.what}: {problem.problem}" if problem else ""
+
+    def repairs(self, known: Sequence[Miss], *, last: bool = False) -> tuple[Miss, ...]:
+        """What the next round is to add, makejail's way: the misses; when there is none that is new, what the fat
+        run used and slim lacks; then the names in directories that were listed. All of it when it is the last round.
+        """
+        paths = {each.path for each in known}
+        found: list[Miss] = []
+        for each in (self.misses, self.touched, self.listed):
+            fresh = [miss for miss in each if miss.path not in paths]
+            paths |= {miss.path for miss in fresh}
+            found += fresh
+            if fresh and not last:
+                break
+        return tuple(found)
 
     @property
     def passed(self) -> bool:
@@ -76,8 +110,8 @@ class Verdict:
                 }
                 for each in self.comparisons
             ],
-            "misses": [_row(miss) for miss in self.misses],
-            "repaired": [_row(miss) for miss in self.repaired],
+            "misses": [{**_row(miss), "followed": self.followed(miss)} for miss in self.misses],
+            "repaired": [{**_row(miss), "why": miss.why or "looked for in vain"} for miss in self.repaired],
             "notes": list(self.notes),
         }
         return json.dumps(value, indent=1) + "\n"
@@ -93,9 +127,49 @@ def misses(recording: Recording, fat: Root, slim: Root) -> tuple[Miss, ...]:
     for access in recording.accesses:
         if slim.find(access.path) is None and slim.resolve(access.path, follow=False).entry is None:
             there = fat.resolve(access.path, follow=False).entry
-            if there is not None:
+            if there is not None and not never(there.path):
                 found.append(Miss(access.path, tuple(sorted(access.by)), tuple(sorted(access.kinds))))
     return tuple(found)
+
+
+def listed(recording: Recording, fat: Root, slim: Root) -> tuple[Miss, ...]:
+    """The names that the slim run did not see in directories that it listed."""
+    found: dict[str, Miss] = {}
+    for access in recording.accesses:
+        if Kind.LIST not in access.kinds:
+            continue
+        there, here = fat.find(access.path), slim.find(access.path)
+        if there is None or here is None or there.type is not FileType.DIRECTORY:
+            continue
+        by = tuple(sorted(access.by))
+        for name in sorted(set(fat.children(there.path)) - set(slim.children(here.path))):
+            path = f"{there.path.rstrip('/')}/{name}"
+            found.setdefault(path, Miss(path, by, (Kind.LIST.value,), "its directory was listed"))
+    return tuple(found.values())
+
+
+def complaints(fat: Sequence[RunOutcome], slim: Sequence[RunOutcome]) -> tuple[Unsure, ...]:
+    """Programs that print other errors in slim than in fat, numbers apart."""
+    found: dict[Unsure, None] = {}
+    for one, other in zip(fat, slim, strict=False):
+        pairs = [(" ".join(one.command), one.errors, other.errors)]
+        pairs += [(a.command, a.errors, b.errors) for a, b in zip(one.executed, other.executed, strict=False)]
+        for command, before, after in pairs:
+            known = {_plain(line) for line in before.splitlines()}
+            fresh = [line for line in after.splitlines() if _plain(line) not in known and line.strip()]
+            if fresh:
+                text = f"{command[:80]} says in the slim image only: {show(fresh[0], 1)}"
+                more = f", and {len(fresh) - 1} more lines" if len(fresh) > 1 else ""
+                found[Unsure("error-output", command.split()[0], text + more, COMPLAINT)] = None
+    return tuple(found)
+
+
+COMPLAINT = 60  # weight: the exercise went well, and yet something was amiss
+NUMBER = re.compile(rb"0x[0-9a-fA-F]+|[0-9]+")
+
+
+def _plain(line: bytes) -> bytes:
+    return NUMBER.sub(b"0", line).strip()
 
 
 def compare(

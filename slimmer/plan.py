@@ -21,7 +21,7 @@ from slimmer.recipe import Keep, Recipe
 from slimmer.report.model import LevelSize
 from slimmer.root.layered import GeneratedRoot
 from slimmer.root.model import FileType, Root, sort_key
-from tracer.recording import Recording
+from tracer.recording import Kind, Recording
 
 LEVELS = {Keep.RECORDED: Level.RECORDED, Keep.REACHABLE: Level.REACHABLE, Keep.PACKAGES: Level.PACKAGES}
 LD_CACHE = "/etc/ld.so.cache"
@@ -54,8 +54,12 @@ class RepairRule(Rule):
 
     def begin(self, view: View) -> Iterable[Need]:
         for miss in self._misses:
-            program = next((each for each in miss.by if each), "a program")
-            yield Need(miss.path, Reason(self.name, f"looked for by {program} in the slim image"))
+            if miss.kinds == (Kind.LIST.value,) and miss.why:
+                yield Need(miss.path, Reason(self.name, f"its directory was listed by {miss.who}"), follow=False)
+            elif miss.why:
+                yield Need(miss.path, Reason(self.name, f"{miss.why} by {miss.who}"))
+            else:
+                yield Need(miss.path, Reason(self.name, f"looked for by {miss.who} in the slim image"))
 
 
 def make_plan(

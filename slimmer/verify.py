@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from slimmer.check import Verdict, compare, content_differs, misses
+from slimmer.check import Miss, Verdict, compare, complaints, content_differs, listed, misses
 from slimmer.configuration import start_of
 from slimmer.exercise.drive import Observer
 from slimmer.exercise.perform import Performed, Place, perform
@@ -40,7 +40,7 @@ def verify(
 def verify_image(
     opened: Opened, layout: Path, recipe: Recipe, observer: Observer, performed: Performed | None = None
 ) -> Verdict:
-    """The verdict on an image in a layout, read from its own layers; `performed` in the fat root. Raises SlimmerError."""
+    """The verdict on an image in a layout, read from its layers; `performed` in the fat root. Raises SlimmerError."""
     from slimmer.root.source import open_image  # the registry client takes time to import
 
     isolation, why_not = _isolation(opened, recipe)
@@ -50,6 +50,11 @@ def verify_image(
         slim = open_image(f"oci:{layout}", cache=Path(folder))
         config, _ = ImageConfig.parse(slim.config_json)
         return _verdict(opened, opened.root, slim, slim.directory, config, recipe, performed, observer, isolation)
+
+
+def unperformed(opened: Opened, recipe: Recipe) -> str:
+    """Why there can be no check here; empty when there can."""
+    return _isolation(opened, recipe)[1]
 
 
 def _isolation(opened: Opened, recipe: Recipe) -> tuple[Isolation, str]:
@@ -93,5 +98,19 @@ def _verdict(
             )
         else:
             rows = compare(performed.outcomes, tried.outcomes, again.outcomes)
-    found = misses(tried.recording, fat, slim) if tried.recording is not None else ()
-    return Verdict(True, rows, found, notes=(tried.explanation,) if tried.explanation else ())
+    vain: tuple[Miss, ...] = ()
+    names: tuple[Miss, ...] = ()
+    used: tuple[Miss, ...] = ()
+    if tried.recording is not None:
+        vain, names = misses(tried.recording, fat, slim), listed(tried.recording, fat, slim)
+    if performed.recording is not None:
+        used = tuple(replace(each, why="used in the fat root") for each in misses(performed.recording, fat, slim))
+    return Verdict(
+        True,
+        rows,
+        vain,
+        notes=(tried.explanation,) if tried.explanation else (),
+        touched=used,
+        listed=names,
+        doubts=complaints(performed.outcomes, tried.outcomes),
+    )

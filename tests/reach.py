@@ -163,7 +163,7 @@ APPLICATIONS = (
             f"{SQL} \"select to_tsvector('german', 'die Katzen liefen')\"",
             f"{SQL} \"select convert_from(convert_to('abc', 'EUC_JP'), 'EUC_JP')\"",
             f"{SQL} 'create database other'",
-            f"{SQL} 'create table t as select generate_series(1, 99) a' -c 'vacuum analyze t' -c 'select sum(a) from t'",
+            f"{SQL} 'create table t as select generate_series(1, 9) a' -c 'vacuum analyze t' -c 'select sum(a) from t'",
             f"{SQL} \"select xpath('/a/text()', '<a>b</a>')\"",
             f"{SQL} \"select 'a' < 'B' collate \\\"de-x-icu\\\"\"",
             f'{SQL} "select jit_provider from pg_settings, (values (1)) v(jit_provider) limit 1"',
@@ -268,28 +268,33 @@ printf '%s\n' '<Directory /var/www/html>' 'Options Indexes FollowSymLinks ExecCG
         "/usr/bin/git --version",
         runs=(
             "git init -q /tmp/r",
-            "git clone -q /srv/seed /tmp/c",
-            "git -C /srv/seed log --oneline --stat",
-            "git -C /srv/seed grep -n one",
-            "git -C /srv/seed fsck",
-            "git -C /srv/seed gc -q",
-            "git -C /srv/seed stash list",
-            "git -C /srv/seed archive --format=tar HEAD",
-            "git -C /srv/seed submodule status",
-            "git -C /srv/seed rebase HEAD",
-            "git -C /srv/seed format-patch --stdout --root HEAD",
+            "git clone -q . /tmp/c",
+            "git log --oneline --stat",
+            "git grep -n one HEAD",
+            "git fsck",
+            "git gc -q",
+            "git worktree add /tmp/w",
+            "git archive --format=tar.gz HEAD",
+            "git bundle create -q - HEAD",
+            "git tag -a -m text one",
+            "git format-patch --stdout --root HEAD",
             ("git ls-remote http://127.0.0.1:1/none", 128),
         ),
+        workdir="/srv/seed.git",
         env={"HOME": "/tmp", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"},
         setup="""
 export HOME=/tmp GIT_AUTHOR_DATE=2024-01-01T00:00:00Z GIT_COMMITTER_DATE=2024-01-01T00:00:00Z
-git init -q -b main /srv/seed
-cd /srv/seed
+git init -q -b main /tmp/seed
+cd /tmp/seed
 git config user.email ann@example.org
 git config user.name Ann
 echo one > one.txt
 git add .
 git commit -q -m first
+git clone -q --bare . /srv/seed.git
+git -C /srv/seed.git config user.email ann@example.org
+git -C /srv/seed.git config user.name Ann
+rm -r /tmp/seed
 """,
     ),
     Application(
@@ -297,7 +302,10 @@ git commit -q -m first
         ("imagemagick",),
         "/usr/bin/convert -size 10x10 xc:red png:-",
         runs=(
-            *(f"/usr/bin/convert -size 20x20 xc:blue {kind}:-" for kind in ("jpg", "gif", "bmp", "webp", "svg", "pdf")),
+            *(
+                f"/usr/bin/convert -size 20x20 xc:blue {kind}:-"
+                for kind in ("jpg", "gif", "bmp", "webp", "tiff", "pnm")
+            ),
             "/usr/bin/convert -size 20x20 gradient:red-blue -blur 0x2 -resize 5x5 ppm:-",
             "/usr/bin/convert rose: -format %wx%h info:",
             "/usr/bin/identify rose:",

@@ -61,6 +61,7 @@ class Application:
     user: str = ""
     workdir: str = "/"
     executables: tuple[str, ...] = ()  # other commands of the exercise
+    volumes: tuple[str, ...] = ()  # directories that the image declares as volumes
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ APPLICATIONS = (
         user="nobody",
         workdir="/app",
         npm=True,
+        share=0.40,  # libnode and ICU's data, which the interpreter reads as it starts, are a third of this root
     ),
     Application(
         "flask",

@@ -152,13 +152,20 @@ def load(path: Path) -> Recipe:
     """Read slim.toml or recipe.toml. Raises UsageProblem that names the key."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"cannot read the recipe {path}: {error}") from error
+    except OSError as error:
+        raise UsageProblem(f"cannot read the recipe {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{path} is not a recipe: not UTF-8 at byte {error.start}") from error
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageProblem(f"{path}: {error}") from error
-    return parse(value, str(path))
+    try:
+        return parse(value, str(path))
+    except UsageProblem as error:
+        if str(path) in error.message:
+            raise
+        raise UsageProblem(f"{path}: {error.message}", error.hint) from error
 
 
 def parse(value: Mapping[str, Any], where: str) -> Recipe:

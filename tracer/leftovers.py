@@ -102,7 +102,8 @@ def empty(place: str) -> None:
 
     def open_up(_: Callable[..., object], path: str, __: object) -> None:
         with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
+            if path != place:  # above it is everybody's, and another process may be removing it too
+                os.chmod(os.path.dirname(path), 0o700)
             if os.path.isdir(path) and not os.path.islink(path):
                 os.chmod(path, 0o700)
                 shutil.rmtree(path, ignore_errors=True)

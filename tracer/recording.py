@@ -140,7 +140,9 @@ def load(path: Path) -> Recording:
     except OSError as error:
         raise TracerError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise TracerError(f"{path} is not a recording: not UTF-8 at byte {error.start}") from error
+        raise TracerError(
+            f"{path} is not a recording: not UTF-8 at byte {error.start}", "write one with `slim record`"
+        ) from error
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:

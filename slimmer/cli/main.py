@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=list(arguments) if arguments is not None else None, prog_name="slim", standalone_mode=False
         )
     except click.exceptions.Abort:
-        code = _fail("interrupted", "", 130)
+        code = _fail("interrupted", "nothing was published", 130)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -208,7 +208,7 @@ def finish(
         reference = _reference(opened, recipe, teller)
     packages = index(opened.root)
     application = application_of(opened, recipe)
-    hidden = outputs.hidden(space) if opened.place.in_place else []
+    hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
     added = list(repairs)
     environ = dict(os.environ)
     for turn in range(max(1, outputs.rounds)):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from slimmer.errors import SlimmerError, UsageProblem
-from slimmer.exercise.drive import Observer, drive
+from slimmer.exercise.drive import Observer, drive, signal_number
 from slimmer.exercise.identity import Account, account
 from slimmer.exercise.model import RunOutcome
 from slimmer.recipe import DEFAULT_PATH, Recipe, Run
@@ -166,6 +166,7 @@ def command_of(place: Place, run: Run) -> Command:
     argv = run.command or place.start.argv
     if not argv:
         raise UsageProblem("nothing to run", 'name the application with --run "app --serve"')
+    signal_number(run.stop_signal)
     who = who_runs(place, run)
     env = environment(place, run, who)
     workdir = posixpath.normpath(posixpath.join("/", run.workdir or place.start.workdir or "/"))

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import plant
+
 HOUSE = Path(__file__).resolve().parents[1]
-HOME = "/opt/slimmer"  # where the tool is, in the machine
-SLIM = ("python3", "-m", "slimmer.cli.main")
-ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": HOME, "HOME": "/root"}
+HOME = "/opt/slim"  # where the tool is, in the machine
+SLIM = (f"{HOME}/bin/slim",)
+ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 same_python = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="compiled packages of this interpreter do not fit bookworm's Python 3.11"
@@ -29,8 +31,12 @@ same_python = pytest.mark.skipif(
 
 
 def install(top: Path) -> Path:
-    """The tool and all that it depends on, as `pip install --target` would lay it out; by hard links, no network."""
-    place = top / HOME.lstrip("/")
+    """The tool and all that it depends on, as `python3 -m venv` and `pip install` lay it out; no network is needed."""
+    home = top / HOME.lstrip("/")
+    main = f"#!{HOME}/bin/python\nfrom slimmer.cli.main import main\nmain()\n"
+    configuration = "home = /usr/bin\ninclude-system-site-packages = false\n"
+    plant(home, {"pyvenv.cfg": configuration, "bin/python": "-> /usr/bin/python3", "bin/slim": f"#755 {main}"})
+    place = home / "lib/python3.11/site-packages"
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("slimmer", "tracer", "profiles"):
         shutil.copytree(HOUSE / name, place / name, ignore=ignore)
@@ -41,7 +47,7 @@ def install(top: Path) -> Path:
                 continue  # a script, in ../../bin
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(Path(str(each.locate())), target)
-    return place
+    return home
 
 
 def _link(source: Path, target: Path) -> None:
@@ -74,7 +80,7 @@ SCRIPT = """
 mount -t overlay overlay -o "lowerdir=$1:$2,upperdir=$3,workdir=$4" "$5" &&
 mount -t proc proc "$5/proc" && mount --rbind /dev "$5/dev" && mount -t tmpfs -o mode=1777 tmpfs "$5/tmp" || exit 99
 shift 4
-exec chroot "$@"
+exec chroot $WHO "$@"
 """
 
 
@@ -90,10 +96,9 @@ class Machine:
 
     def command(self, *words: str | Path, user: int = 0) -> list[str]:
         """What to start outside so that `words` run inside, as the first process of a pid namespace."""
-        who = ["--userspec", f"{user}:{user}"] if user else []
-        *layers, top = self._layers
-        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", SCRIPT, "sh")
-        return [*namespaces, *layers, *who, top, *map(str, words)]
+        script = SCRIPT.replace("$WHO", f"--userspec={user}:{user}" if user else "")
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh")
+        return [*namespaces, *self._layers, *map(str, words)]
 
     def run(
         self, *words: str | Path, user: int = 0, code: int = 0, env: Mapping[str, str] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ class Dropped:
 class _Entry:
     profile: str
     drop: Drop
-    matches: re.Pattern[str]
+    matches: globs.Globs
 
 
 class Drops:
@@ -42,7 +41,7 @@ class Drops:
 
     def of_package(self, path: str) -> bool:
         """Whether a package that stays whole stays without this path."""
-        return self._any_package.fullmatch(path) is not None
+        return self._any_package.fullmatch(path)
 
     def package_files(self, root: Root, packages: PackageIndex, package: Package) -> Iterator[Entry]:
         """A package's run-time paths that are in the root, directories that are only its own included."""

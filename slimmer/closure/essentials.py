@@ -82,7 +82,9 @@ class EssentialsRule(Rule):
         workdir = view.application.workdir or "/"
         yield Need(workdir, Reason(self.name, "the image's working directory"))
         for volume in view.application.volumes:
-            yield Need(volume, Reason(self.name, "a volume of the image: what is mounted there takes its owner and mode"))
+            yield Need(
+                volume, Reason(self.name, "a volume of the image: what is mounted there takes its owner and mode")
+            )
         for execution in view.recording.executions:
             yield Need(execution.workdir, Reason(self.name, f"working directory of {execution.path}"))
         yield from self._user(view)

@@ -86,7 +86,7 @@ class FamilyRule(Rule):
 
     def _is_base(self, package: Package, view: View) -> bool:
         return (
-            self._base.fullmatch(package.name) is not None
+            self._base.fullmatch(package.name)
             or view.packages.essential(package)
             or view.packages.priority(package) in self._priorities
         )

@@ -29,7 +29,8 @@ def problem(pattern: str) -> str:
                     return "it holds . or .. as a component"
                 if "**" in part and part != "**":
                     return "** is not a whole component"
-        re.compile(translate(pattern))
+        if "[" in pattern:  # all else is escaped, and compiling a thousand expressions takes a second
+            re.compile(translate(pattern))
     except (re.error, ValueError) as error:
         return str(error)
     return ""
@@ -99,23 +100,97 @@ def _component(part: str) -> str:
     return out
 
 
-def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression, for fullmatch, that any of the patterns satisfies; nothing does when there is none."""
-    return re.compile("|".join(f"(?:{translate(each)})" for each in patterns) or r"(?!)", re.DOTALL)
+class Globs:
+    """Whether any of some globs matches: literals by a look into a set, the rest by the directory that they begin in.
+
+    Expressions are compiled when something comes that they might match: of a thousand globs a root asks for a few.
+    """
+
+    __slots__ = ("_compiled", "_literals", "_sources")
+
+    def __init__(self) -> None:
+        self._literals: set[str] = set()
+        self._sources: dict[str, list[str]] = {}  # the literal beginning, up to a slash → expressions
+        self._compiled: dict[str, re.Pattern[str]] = {}
+
+    def add_path(self, pattern: str) -> None:
+        """One more path glob."""
+        for each in alternatives(pattern):
+            parts = _parts(each)
+            plain = next((place for place, part in enumerate(parts) if MAGIC.search(part)), len(parts))
+            begins = "".join(f"/{part}" for part in parts[:plain])
+            if plain == len(parts):
+                self._literals.add(begins)
+            else:
+                self._sources.setdefault(begins, []).append(each)
+
+    def add_name(self, pattern: str) -> None:
+        """One more glob over a name."""
+        for each in alternatives(pattern):
+            if MAGIC.search(each):
+                self._sources.setdefault("", []).append(each)
+            else:
+                self._literals.add(each)
+
+    def fullmatch(self, text: str) -> bool:
+        """Whether a path (or a name) as a whole is what one of them means."""
+        if text in self._literals:
+            return True
+        sources = self._sources
+        if not sources:
+            return False
+        if "" in sources and self._expression("").fullmatch(text):
+            return True
+        cut = text.find("/", 1)
+        while cut > 0:
+            begins = text[:cut]
+            if begins in sources and self._expression(begins).fullmatch(text):
+                return True
+            cut = text.find("/", cut + 1)
+        return False
+
+    def _expression(self, begins: str) -> re.Pattern[str]:
+        found = self._compiled.get(begins)
+        if found is None:
+            # A glob over a path begins with a slash, or with **/; what does not is one over a name.
+            sources = (
+                _translate(each) if each.startswith(("/", "**/")) else _component(each)
+                for each in self._sources[begins]
+            )
+            found = self._compiled[begins] = re.compile("|".join(f"(?:{each})" for each in sources), re.DOTALL)
+        return found
 
 
-def whole(patterns: Iterable[str]) -> re.Pattern[str]:
+@functools.lru_cache(maxsize=4096)
+def _matcher(patterns: tuple[str, ...]) -> Globs:
+    found = Globs()
+    for each in patterns:
+        found.add_path(each)
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(patterns: tuple[str, ...]) -> Globs:
+    found = Globs()
+    for each in patterns:
+        found.add_name(each)
+    return found
+
+
+def matcher(patterns: Iterable[str]) -> Globs:
+    """What any of the patterns matches; nothing when there is none."""
+    return _matcher(tuple(patterns))
+
+
+def whole(patterns: Iterable[str]) -> Globs:
     """The same for lists of what stays away: `X/**` takes X itself too, so that no empty directory is left."""
     known = tuple(patterns)
     return matcher((*known, *(each[: -len("/**")] for each in known if each.endswith("/**") and each != "/**")))
 
 
-def names(patterns: Iterable[str]) -> re.Pattern[str]:
+def names(patterns: Iterable[str]) -> Globs:
     """The same for globs over one name: a base name, a package's name."""
-    return re.compile(
-        "|".join(f"(?:{_component(each)})" for pattern in patterns for each in alternatives(pattern)) or r"(?!)",
-        re.DOTALL,
-    )
+    return _names(tuple(patterns))
 
 
 def expand(root: Root, pattern: str) -> Iterator[str]:

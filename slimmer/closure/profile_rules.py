@@ -7,7 +7,6 @@ names as its cause does not depend on the order in which paths entered.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ from slimmer.closure.started_programs import SYSTEM, Started
 from slimmer.packages.model import Package
 from slimmer.root.model import Entry, FileType, sort_key
 
-_Compile = Callable[[Iterable[str]], re.Pattern[str]]
+_Compile = Callable[[Iterable[str]], globs.Globs]
 
 
 @dataclass(slots=True)

@@ -92,8 +92,8 @@ class Units:
         while here != "/":
             known = self._marked.get(here)
             if known is None:
-                known = self._marked[here] = self._managed.fullmatch(here) is not None or (
-                    self._containers.fullmatch(here) is None and self._is_marked(here)
+                known = self._marked[here] = self._managed.fullmatch(here) or (
+                    not self._containers.fullmatch(here) and self._is_marked(here)
                 )
             if known:
                 return True

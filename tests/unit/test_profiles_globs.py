@@ -57,8 +57,8 @@ def test_a_wrong_glob_is_told_why(pattern: str, word: str) -> None:
 
 
 def test_no_pattern_matches_nothing() -> None:
-    assert globs.matcher([]).fullmatch("/a") is None
-    assert globs.names([]).fullmatch("") is None
+    assert globs.matcher([]).fullmatch("/a") is False
+    assert globs.names([]).fullmatch("") is False
 
 
 def test_expansion_names_what_is_there_through_links_as_spelled(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,24 @@ def entry_of(path: str, status: os.stat_result, target: str = "") -> Entry:
         identity=(status.st_dev, status.st_ino),
         links=1 if kind is FileType.DIRECTORY else status.st_nlink,
     )
+
+
+def _open(path: str, flags: int) -> int:
+    """Without a trace in its access time, where this user may: a root is not changed by being looked at."""
+    flags |= os.O_RDONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:  # not its owner
+        return os.open(path, flags)
+
+
+@contextlib.contextmanager
+def _untouched(path: str, flags: int) -> Iterator[int]:
+    descriptor = _open(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class DirectoryRoot(Root):
@@ -97,7 +116,8 @@ class DirectoryRoot(Root):
         if found is None or found.type is not FileType.DIRECTORY or path in self._closed:
             return ()
         try:
-            return sorted(os.listdir(self.location(path)), key=os.fsencode)
+            with _untouched(self.location(path), os.O_DIRECTORY) as descriptor:
+                return sorted(os.listdir(descriptor), key=os.fsencode)
         except OSError:
             self._unreadable[path] = None
             return ()
@@ -109,11 +129,12 @@ class DirectoryRoot(Root):
         prefix = "/" if top == "/" else f"{top}/"
         steps: list[tuple[bytes, Entry, bool]] = []
         try:
-            with os.scandir(self.location(top)) as found:
+            with _untouched(self.location(top), os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
                 for each in found:
                     try:
                         status = each.stat(follow_symlinks=False)
-                        target = os.readlink(each.path) if stat.S_ISLNK(status.st_mode) else ""
+                        link = stat.S_ISLNK(status.st_mode)
+                        target = os.readlink(each.name, dir_fd=descriptor) if link else ""
                     except OSError:
                         continue  # gone since: a live root moves
                     entry = entry_of(prefix + each.name, status, target)
@@ -136,7 +157,7 @@ class DirectoryRoot(Root):
         if found is None or found.type is not FileType.FILE:
             raise SlimmerError(f"{self.name}: no regular file at {path}")
         try:
-            return open(os.open(self.location(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+            return open(_open(self.location(path), os.O_NOFOLLOW), "rb")
         except OSError as error:
             raise SlimmerError(
                 f"cannot read {self.location(path)}: {error.strerror}",

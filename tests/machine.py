@@ -78,9 +78,10 @@ def _needed() -> tuple[importlib.metadata.Distribution, ...]:
 
 SCRIPT = """
 mount -t overlay overlay -o "lowerdir=$1:$2,upperdir=$3,workdir=$4" "$5" &&
-mount -t proc proc "$5/proc" && mount --rbind /dev "$5/dev" && mount -t tmpfs -o mode=1777 tmpfs "$5/tmp" || exit 99
-shift 4
-exec chroot $WHO "$@"
+mount -t proc proc "$5/proc" && mount --rbind /dev "$5/dev" && mount -t tmpfs -o mode=1777 tmpfs "$5/tmp" &&
+cd "$5" && pivot_root . mnt && umount -l /mnt || exit 99
+shift 5
+exec $WHO "$@"
 """
 
 
@@ -96,7 +97,8 @@ class Machine:
 
     def command(self, *words: str | Path, user: int = 0) -> list[str]:
         """What to start outside so that `words` run inside, as the first process of a pid namespace."""
-        script = SCRIPT.replace("$WHO", f"--userspec={user}:{user}" if user else "")
+        who = f"setpriv --reuid={user} --regid={user} --clear-groups" if user else ""
+        script = SCRIPT.replace("$WHO", who)  # no chroot: a process in one may not make user namespaces
         namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh")
         return [*namespaces, *self._layers, *map(str, words)]
 

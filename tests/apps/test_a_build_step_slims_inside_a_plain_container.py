@@ -62,11 +62,8 @@ def test_a_build_step_slims_and_the_result_serves(user: str, fat: str, podman: P
     said = (done.stdout + done.stderr).decode()
     assert "image id" in said
     check = next(line for line in said.splitlines() if line.lstrip().startswith("check "))
-    if user:
-        assert "not performed: " in check
-        assert "namespaces" in check
-    else:
-        assert "passed: 2 of 2 comparisons equal" in check
+    # A user without namespaces cannot run the slim tree; root can always enter a chroot.
+    assert "passed: 2 of 2 comparisons equal" in check or (user and "not performed: the slim image" in check), said
     size = int(json.loads(podman("image", "inspect", "localhost/slim:test").stdout)[0]["Size"])
     assert size < 40e6, said
     with running(podman, "localhost/slim:test"):

@@ -186,3 +186,16 @@ def test_a_daemon_that_stays_is_ended_with_the_run(machine: Machine) -> None:
     machine.run(*SLIM, "trace", "--run", "/srv/bin/stays", "--for", "1", "-o", "/srv/work/out")
     assert time.monotonic() - began < 30
     assert "/srv/work/late" in paths(machine.changes / "srv/work/out")
+
+
+def test_where_no_sandbox_can_be_made_the_image_is_written_and_the_check_says_why_not(machine: Machine) -> None:
+    forbid = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    nested = ("unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", forbid, "sh")
+    drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")
+    subprocess.run(["chown", "-R", "1000:1000", machine.changes / "srv/work"], check=True)
+    words = ("trace", "--run", "cat /srv/work/late", "-o", "/srv/work/out")
+    said = machine.run(*nested, *drop, *SLIM, *words, user=1000, env={"HOME": "/srv/work"}).stderr
+    check = next(line for line in said.splitlines() if line.lstrip().startswith("check "))
+    assert "not performed: the slim image cannot be run here: " in check
+    assert "max_user_namespaces" in check
+    assert json.loads((machine.changes / "srv/work/out/check.json").read_text())["verdict"] == "not performed"

@@ -260,7 +260,8 @@ printf 'RewriteEngine On\nRewriteRule ^old$ /sub/site.css [R=302]\n' > .htaccess
 printf '#!/bin/sh\necho Content-Type: text/plain\necho\nuname -s\n' > env.cgi
 chmod 755 env.cgi
 printf '%s\n' '<Directory /var/www/html>' 'Options Indexes FollowSymLinks ExecCGI' 'AllowOverride All' \
-    'AddHandler cgi-script .cgi' '</Directory>' 'ErrorDocument 404 /missing.html' > /etc/apache2/conf-enabled/own.conf
+    'AddHandler cgi-script .cgi' '</Directory>' \
+    'ErrorDocument 404 /missing.html' 'ScriptSock /tmp/cgisock' > /etc/apache2/conf-enabled/own.conf
 """,
     ),
     Application(

@@ -19,6 +19,7 @@ from tracer.recording import Kind, Recording
 
 LISTED = "listed-directory"
 # Weights, 0 harmless … 100 will break.
+START = 95
 HEALTH = 90
 MOUNTED = 55
 SOCKET = 40
@@ -40,6 +41,7 @@ class Packed:
 def doubts(packed: Packed, recording: Recording, known: Iterable[Unsure]) -> tuple[Unsure, ...]:
     """All doubts, those `known` from the closure too, heaviest first."""
     found = dict.fromkeys(_of_closure(known, packed))
+    found.update(dict.fromkeys(_start(packed)))
     found.update(dict.fromkeys(_health(packed)))
     found.update(dict.fromkeys(_outside(packed, recording)))
     return tuple(sorted(found, key=lambda each: (-each.weight, each.kind, each.path, each.text)))
@@ -56,6 +58,18 @@ def _of_closure(known: Iterable[Unsure], packed: Packed) -> Iterator[Unsure]:
         if gone:
             said = each.text.partition(";")[0]
             yield Unsure(LISTED, each.path, f"{said}; {len(gone)} of {len(names)} not kept: {_some(gone)}", each.weight)
+
+
+def _start(packed: Packed) -> Iterator[Unsure]:
+    """The program that the image starts, when the runs started another and it is not kept."""
+    config = packed.config
+    for word in config.argv[:1]:
+        path = _program(packed.root, word, dict(config.env).get("PATH", DEFAULT_PATH), config.workdir)
+        if not path:
+            yield Unsure("start", "/", f"the image starts {word}, which the fat root has not either", START)
+        elif path not in packed.paths:
+            text = f"the image starts {word}, and {path} is not kept: --entrypoint says what it is to start"
+            yield Unsure("start", path, text, START)
 
 
 def _health(packed: Packed) -> Iterator[Unsure]:
@@ -93,9 +107,12 @@ def _words(check: Healthcheck) -> list[str]:
     return found
 
 
-def _program(root: Root, word: str, search: str) -> str:
+def _program(root: Root, word: str, search: str, workdir: str = "") -> str:
     """The canonical path that a word runs or names; "" when there is none."""
-    places = [word] if "/" in word else [posixpath.join(each or "/", word) for each in search.split(":")]
+    if "/" in word:
+        places = [posixpath.join("/", workdir, word)]
+    else:
+        places = [posixpath.join(each or "/", word) for each in search.split(":")]
     for place in places:
         found = root.find(place)
         if found is not None and found.type is FileType.FILE:

@@ -25,13 +25,13 @@ from slimmer.image.times import MtimePolicy
 from slimmer.image.unpack import write_rootfs
 from slimmer.packages.index import index
 from slimmer.plan import Plan, make_plan
-from slimmer.product import Product, mtime_policy, write_image, write_review
-from slimmer.recipe import Recipe
+from slimmer.product import Product, epoch_of, mtime_policy, write_image, write_review
+from slimmer.recipe import Recipe, Repair
 from slimmer.report.html import write_html
 from slimmer.report.output import Output
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
-from slimmer.source import Opened, open_source
+from slimmer.source import Opened, open_for
 from slimmer.verify import unperformed, verify, verify_image
 from slimmer.workspace import Workspace, beside, workspace
 from tracer import leftovers
@@ -96,7 +96,7 @@ def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """The whole way. Raises SlimmerError; CheckFailed when the slim image does not do what the fat root does."""
     outputs.try_places()
     with workspace(outputs.directory) as space, leftovers.directory() as aside:
-        opened = open_source(recipe.source, hidden=[*outputs.hidden(space), aside], say=teller.say)
+        opened = open_for(recipe, hidden=[*outputs.hidden(space), aside], say=teller.say)
         opened, performed, recording = record_runs(opened, recipe, teller, aside)
         return finish(space, opened, recording, recipe, outputs, teller, performed)
 
@@ -106,7 +106,7 @@ def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, tel
     recording = merge_all(recordings)
     outputs.try_places()
     with workspace(outputs.directory) as space:
-        opened = open_source(recipe.source, hidden=outputs.hidden(space), say=teller.say)
+        opened = open_for(recipe, hidden=outputs.hidden(space), say=teller.say)
         here = fingerprint(opened.root)
         if recording.root and recording.root != here:
             raise SlimmerError(
@@ -120,14 +120,14 @@ def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, tel
 def record(recipe: Recipe, teller: Teller) -> tuple[Recording, Performed]:
     """Only the recording."""
     with leftovers.directory() as aside:
-        opened = open_source(recipe.source, hidden=[aside], say=teller.say)
+        opened = open_for(recipe, hidden=[aside], say=teller.say)
         _, performed, recording = record_runs(opened, recipe, teller, aside)
         return recording, performed
 
 
 def explain(recipe: Recipe) -> str:
     """Which recorder a run here would have, and why."""
-    opened = open_source(recipe.source)
+    opened = open_for(recipe)
     with Session.start(session_options(opened.place, recipe)) as session:
         return session.explanation
 
@@ -135,7 +135,7 @@ def explain(recipe: Recipe) -> str:
 def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int = 0) -> Verdict:
     """An output's image, read from its layers, against its fat root. With `rounds`, rebuilt with what was missing."""
     recording = load(directory / "recording.json")
-    opened = open_source(recipe.source, hidden=[str(directory.absolute())], say=teller.say)
+    opened = open_for(recipe, hidden=[str(directory.absolute())], say=teller.say)
     reference = None if unperformed(opened, recipe) else _reference(opened, recipe, teller)
     verdict = verify_image(opened, directory / "image", recipe, teller.observer, reference)
     known = verdict.repairs(()) if verdict.performed and not verdict.passed and rounds else ()
@@ -209,7 +209,7 @@ def finish(
     packages = index(opened.root)
     application = application_of(opened, recipe)
     hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
-    added = list(repairs)
+    added = [*remembered(recipe), *repairs]
     environ = dict(os.environ)
     for turn in range(max(1, outputs.rounds)):
         teller.say("working out what is needed")
@@ -238,7 +238,7 @@ def finish(
     _write(space.path / "check.json", verdict.dump())
     with open(space.path / "report.html", "w", encoding="utf-8") as stream:
         write_html(stream, Output(space.path), name=space.target.name)
-    _write(space.path / "recipe.toml", recipe.dump())
+    _write(space.path / "recipe.toml", settled(recipe, added, environ).dump())
     with contextlib.ExitStack() as parts:
         # All is written before anything appears.
         ready = [
@@ -255,6 +255,18 @@ def finish(
     return Result(directory, Product(image, report), verdict, plan, performed.explanation if performed else "")
 
 
+def remembered(recipe: Recipe) -> list[Miss]:
+    """The repairs of an earlier run, which its recipe holds."""
+    return [Miss(each.path, each.by, each.kinds, each.why) for each in recipe.repairs]
+
+
+def settled(recipe: Recipe, repairs: Sequence[Miss], environ: Mapping[str, str]) -> Recipe:
+    """The recipe that does the same again: with what was repaired, and with the environment's say on times."""
+    held = tuple(Repair(each.path, each.by, each.kinds, each.why) for each in repairs)
+    image = replace(recipe.image, source_date_epoch=epoch_of(recipe, environ))
+    return replace(recipe, image=image, repairs=held)
+
+
 def _fresh_image(plan: Plan, opened: Opened, recipe: Recipe, directory: Path, environ: Mapping[str, str]) -> Image:
     shutil.rmtree(directory, ignore_errors=True)
     return write_image(plan, opened.config, opened.place, recipe, directory, dict(environ))
@@ -264,9 +276,10 @@ def application_of(opened: Opened, recipe: Recipe) -> Application:
     """How the image will be started, for the rules."""
     start = opened.place.start
     run = recipe.runs[0] if recipe.runs else None
-    others = [run.command for run in recipe.runs[1:]] + [
-        tuple(shlex.split(line)) for run in recipe.runs for line in run.exec
-    ]
+    # What the image starts need not be what was run.
+    others = [start.argv] if run and run.command else []
+    others += [run.command for run in recipe.runs[1:]]
+    others += [tuple(shlex.split(line)) for run in recipe.runs for line in run.exec]
     return Application(
         argv=(run.command if run and run.command else start.argv),
         env={**start.env, **(run.env if run else {})},
@@ -321,4 +334,4 @@ def _archive(
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # a recipe may name any path

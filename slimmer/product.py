@@ -48,14 +48,19 @@ def write_image(
     options = LayerOptions(Compression(recipe.image.compression), policy)
     config = configure(source, place, recipe, plan.root, plan.paths)
     groups = _groups(plan) if recipe.image.layers is Layers.SPLIT else list(plan.paths)
-    return build_image(
-        plan.root, groups, config, directory, options, recipe.image.tag, created=source_date_epoch(environ) or 0
-    )
+    created = epoch_of(recipe, environ) or 0
+    return build_image(plan.root, groups, config, directory, options, recipe.image.tag, created=created)
+
+
+def epoch_of(recipe: Recipe, environ: Mapping[str, str]) -> int | None:
+    """SOURCE_DATE_EPOCH: the environment's, or else what the recipe remembers. Raises SlimmerError."""
+    epoch = source_date_epoch(environ)
+    return recipe.image.source_date_epoch if epoch is None else epoch
 
 
 def mtime_policy(recipe: Recipe, environ: Mapping[str, str]) -> MtimePolicy:
     """What becomes of times: --mtime epoch sets them, SOURCE_DATE_EPOCH clamps them. Raises SlimmerError."""
-    epoch = source_date_epoch(environ)
+    epoch = epoch_of(recipe, environ)
     if recipe.image.mtime == "epoch":
         return MtimePolicy.set(epoch or 0)
     return MtimePolicy.keep() if epoch is None else MtimePolicy.clamp(epoch)
@@ -125,6 +130,7 @@ def write_review(
             user=image.config.user,
             distribution=release.get("ID", ""),
             release=release.get("VERSION_ID", ""),
+            compressor=image.compressor,
         ),
         packages=plan.index.system_packages(),
         license_of=plan.index.license,

@@ -77,6 +77,7 @@ class Source:
     platform: str = ""
     qemu: str = ""
     limits: tuple[str, ...] = ()  # NAME=VALUE, over the defaults of what an image may hold
+    insecure: bool = False  # its registry may speak plain HTTP or show an unknown certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,17 @@ class ImageOptions:
     compression: str = "gzip"
     layers: Layers = Layers.ONE
     mtime: str = "keep"  # "keep" or "epoch"; SOURCE_DATE_EPOCH clamps
+    source_date_epoch: int | None = None  # used when the environment has none
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A path that a check found missing, and why it was added."""
+
+    path: str
+    by: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    why: str = ""  # empty: it was looked for in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,7 @@ class Recipe:
     sandbox: Sandbox = field(default_factory=Sandbox)
     reach: Reach = field(default_factory=Reach)
     image: ImageOptions = field(default_factory=ImageOptions)
+    repairs: tuple[Repair, ...] = ()
 
     def dump(self) -> str:
         """recipe.toml's text: only what differs from the defaults, sorted as declared."""
@@ -142,6 +155,7 @@ class Recipe:
                 ("reach", _plain(self.reach)),
                 ("image", _plain(self.image)),
                 ("run", [_plain(run) for run in self.runs]),
+                ("repair", [_plain(each) for each in self.repairs]),
             )
             if part
         }
@@ -173,18 +187,20 @@ def parse(value: Mapping[str, Any], where: str) -> Recipe:
     found = value.get("format", FORMAT)
     if found != FORMAT:
         raise UsageProblem(f"{where}: format is {found!r}, this program reads {FORMAT!r}")
-    known = {"format", "source", "sandbox", "reach", "image", "run"}
+    known = {"format", "source", "sandbox", "reach", "image", "run", "repair"}
     if unknown := sorted(set(value) - known):
         raise UsageProblem(f"{where}: unknown key {unknown[0]!r}", f"known are {', '.join(sorted(known))}")
-    runs = value.get("run", [])
-    if not isinstance(runs, list):
-        raise UsageProblem(f"{where}: run is a table", "write [[run]], in double brackets")
+    runs, repairs = value.get("run", []), value.get("repair", [])
+    for name, rows in (("run", runs), ("repair", repairs)):
+        if not isinstance(rows, list):
+            raise UsageProblem(f"{where}: {name} is a table", f"write [[{name}]], in double brackets")
     return Recipe(
         source=_build(Source, value.get("source", {}), f"{where}: source"),
         runs=tuple(_build(Run, each, f"{where}: run {at + 1}") for at, each in enumerate(runs)),
         sandbox=_build(Sandbox, value.get("sandbox", {}), f"{where}: sandbox"),
         reach=_build(Reach, value.get("reach", {}), f"{where}: reach"),
         image=_build(ImageOptions, value.get("image", {}), f"{where}: image"),
+        repairs=tuple(_build(Repair, each, f"{where}: repair {at + 1}") for at, each in enumerate(repairs)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimmer.configuration import start_of
@@ -12,8 +12,8 @@ from slimmer.errors import SlimmerError
 from slimmer.exercise.perform import Place
 from slimmer.image.config import ImageConfig
 from slimmer.image.platform import platform_of
-from slimmer.recipe import Source
-from slimmer.root.directory import DirectoryRoot
+from slimmer.recipe import Recipe, Source
+from slimmer.root.directory import DirectoryRoot, untouched
 from slimmer.root.limits import Limits
 from slimmer.root.live import live_root
 from slimmer.root.model import FileType, Root
@@ -37,16 +37,31 @@ def open_source(
     """Open it. `hidden` are host directories that are slimmer's own and no part of a live root. Raises SlimmerError."""
     reference = source.image
     if reference.startswith("dir:"):
-        source, reference = Source(reference.removeprefix("dir:"), "", source.platform, source.qemu), ""
+        source, reference = replace(source, root=reference.removeprefix("dir:"), image=""), ""
     if reference:
         return _image(reference, source, say)
     return _directory(source, hidden)
 
 
+def open_for(recipe: Recipe, *, hidden: Sequence[str] = (), say: Callable[[str], None] = lambda text: None) -> Opened:
+    """What a recipe names, to be started as its image will be: with what the recipe overrides. Raises SlimmerError."""
+    opened = open_source(recipe.source, hidden=hidden, say=say)
+    options = recipe.image
+    config = opened.config.override(
+        entrypoint=options.entrypoint,
+        cmd=options.cmd,
+        env=tuple(options.env.items()),
+        user=None if opened.place.in_place else options.user,
+        workdir=options.workdir,
+    )
+    return replace(opened, place=replace(opened.place, start=start_of(config)))
+
+
 def _image(reference: str, source: Source, say: Callable[[str], None]) -> Opened:
     from slimmer.root.source import open_image  # the registry client takes time to import
 
-    image = open_image(reference, platform=source.platform, limits=Limits().changed(*source.limits), say=say)
+    limits = Limits().changed(*source.limits)
+    image = open_image(reference, platform=source.platform, limits=limits, say=say, insecure=source.insecure)
     config, notes = ImageConfig.parse(image.config_json)
     architecture = _foreign(config.architecture)
     place = Place(image.directory, image, start_of(config), architecture=architecture)
@@ -93,7 +108,8 @@ def _usable(directory: Path) -> None:
             f"--root {directory} is not a directory", "unpack it first, or name an image with --image REF"
         )
     try:
-        names = os.listdir(directory)
+        with untouched(str(directory), os.O_DIRECTORY) as descriptor:
+            names = os.listdir(descriptor)
     except OSError as error:
         raise SlimmerError(
             f"--root {directory} cannot be read: {error.strerror}", "make it readable, or run as root"

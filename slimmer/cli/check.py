@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from slimmer import recipe as recipes
 from slimmer.cli.narrate import Narrator
-from slimmer.cli.options import exercise_options, recipe_over, source_options, talk_options
+from slimmer.cli.options import exercise_options, output_at, recipe_over, source_options, talk_options
 from slimmer.errors import CheckFailed, SlimmerError
 from slimmer.exercise.drive import Interrupt
 from slimmer.pipeline import check_output
@@ -31,9 +30,7 @@ def command(output: str, **options: Any) -> None:
     Exit 3 when it does not.
     """
     began = time.monotonic()
-    place = Path(output)
-    if not (place / MARK).is_file():
-        raise SlimmerError(f"{place} is not an output of slimmer (no {MARK} in it)", "name what `slim trace -o` wrote")
+    place = output_at(output)
     recipe = recipe_over(recipes.load(place / MARK), options)
     narrator = Narrator(quiet=options["quiet"], verbose=options["verbose"])
     with Interrupt().watching() as interrupt:

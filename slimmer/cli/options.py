@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from slimmer import recipe as recipes
-from slimmer.errors import UsageProblem
+from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.recipe import ImageOptions, Keep, Layers, Reach, Recipe, Run, Sandbox, Source, split_command
+from slimmer.workspace import MARK
 from tracer.recorder import Choice
 from tracer.session import Network
 
@@ -57,6 +58,7 @@ source_options = _all(
     click.option(
         "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="What an image may hold: file_bytes=20G."
     ),
+    click.option("--insecure", is_flag=True, help="Registries may speak plain HTTP, or show an unknown certificate."),
     click.option("--recipe", metavar="FILE", type=click.Path(dir_okay=False), help="A slim.toml with all of these."),
 )
 
@@ -124,6 +126,14 @@ talk_options = _all(
 )
 
 
+def output_at(name: str) -> Path:
+    """An output's directory. Raises SlimmerError when there is none at that place."""
+    place = Path(name)
+    if not (place / MARK).is_file():
+        raise SlimmerError(f"{place} is not an output of slimmer (no {MARK} in it)", "name what `slim trace -o` wrote")
+    return place
+
+
 def recipe_from(options: Mapping[str, Any]) -> Recipe:
     """A Recipe from a verb's options, over --recipe's. Raises UsageProblem."""
     return recipe_over(recipes.load(Path(options["recipe"])) if options.get("recipe") else Recipe(), options)
@@ -155,6 +165,7 @@ def recipe_over(base: Recipe, options: Mapping[str, Any]) -> Recipe:
             else options["scanner_data"] != "none",
         ),
         image=_image(base.image, options, env),
+        repairs=base.repairs,
     )
 
 
@@ -166,7 +177,10 @@ def _source(base: Source, options: Mapping[str, Any]) -> Source:
         source = dataclasses.replace(source, image=options["image"], root="/")
     source = dataclasses.replace(source, limits=(*source.limits, *(options.get("limits") or ())))
     return dataclasses.replace(
-        source, platform=options.get("platform") or source.platform, qemu=options.get("qemu") or source.qemu
+        source,
+        platform=options.get("platform") or source.platform,
+        qemu=options.get("qemu") or source.qemu,
+        insecure=options.get("insecure") or source.insecure,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from slimmer.errors import SlimmerError
 from slimmer.image import config as configuration
 from slimmer.image import document
+from slimmer.image.compress import Compression
 from slimmer.image.config import ImageConfig
 from slimmer.image.layer import Layer, LayerOptions, write_layer
 from slimmer.image.split import Group
@@ -56,6 +57,12 @@ class Image:
     ref: str
     config: ImageConfig
     layers: tuple[Layer, ...]
+
+    @property
+    def compressor(self) -> str:
+        """What made the layers' bytes, with its version."""
+        makers = {each.media_type: each.compressor for each in Compression}
+        return ", ".join(dict.fromkeys(makers[layer.media_type] for layer in self.layers))
 
     @property
     def size(self) -> int:

@@ -164,6 +164,7 @@ class Subject:
     user: str = ""
     distribution: str = ""  # os-release's ID: "debian"
     release: str = ""  # os-release's VERSION_ID: "12"
+    compressor: str = ""  # what made the layers' bytes: "zlib 1.3 level 5"
 
 
 @dataclass(frozen=True, slots=True)

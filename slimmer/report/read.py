@@ -224,6 +224,7 @@ def _report(value: Mapping[str, Any]) -> Report:
             user=_text(subject["user"]),
             distribution=_text(subject["distribution"]),
             release=_text(subject["release"]),
+            compressor=_text(subject.get("compressor", "")),
         ),
         fat=_total(value["fat"]),
         slim=_total(value["slim"]),

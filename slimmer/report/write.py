@@ -195,6 +195,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "recorder": list(subject.recorder),
         "distribution": subject.distribution,
         "release": subject.release,
+        "compressor": subject.compressor,
     }
 
 

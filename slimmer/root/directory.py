@@ -54,7 +54,8 @@ def _open(path: str, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def _untouched(path: str, flags: int) -> Iterator[int]:
+def untouched(path: str, flags: int) -> Iterator[int]:
+    """A descriptor to read by, which leaves the access time alone where this user may. Raises OSError."""
     descriptor = _open(path, flags)
     try:
         yield descriptor
@@ -116,7 +117,7 @@ class DirectoryRoot(Root):
         if found is None or found.type is not FileType.DIRECTORY or path in self._closed:
             return ()
         try:
-            with _untouched(self.location(path), os.O_DIRECTORY) as descriptor:
+            with untouched(self.location(path), os.O_DIRECTORY) as descriptor:
                 return sorted(os.listdir(descriptor), key=os.fsencode)
         except OSError:
             self._unreadable[path] = None
@@ -129,7 +130,7 @@ class DirectoryRoot(Root):
         prefix = "/" if top == "/" else f"{top}/"
         steps: list[tuple[bytes, Entry, bool]] = []
         try:
-            with _untouched(self.location(top), os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
+            with untouched(self.location(top), os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
                 for each in found:
                     try:
                         status = each.stat(follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Fat root → `slim trace` → umoci: every mode, owner, link, attribute, time and byte as it was, and as the manifest says.
+"""Fat root → `slim trace` → umoci: each mode, owner, link, attribute, time and byte as it was and as the manifest says.
 
 The application opens, stats and lists everything of the fidelity fixture.
 """
@@ -81,6 +81,8 @@ def agrees(out: Path, tree: Path) -> None:
     found = {os.fsdecode(path[len(os.fsencode(tree)) :]) for path in fidelity._paths(os.fsencode(tree))}
     assert {row["path"] for row in rows} - {"/"} == found
     for row in rows:
+        if row["path"] == "/":
+            continue  # no layer has it: an unpacker makes it as it likes
         path = f"{tree}{row['path']}"
         status = os.lstat(path)
         said = (int(row["mode"], 8), row["uid"], row["gid"], int(row["mtime"]))

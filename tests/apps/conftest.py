@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -70,10 +71,10 @@ class Podman:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman() -> Iterator[Podman]:
     if os.geteuid() != 0 or shutil.which("podman") is None or shutil.which("runc") is None:
         pytest.skip("needs root, podman and runc")
-    home = tmp_path_factory.mktemp("podman")
+    home = Path(tempfile.mkdtemp(prefix="slim-"))  # podman wants its run directory within 50 characters
     engine = Podman(home)
     try:
         yield engine

@@ -59,8 +59,8 @@ def unperformed(opened: Opened, recipe: Recipe) -> str:
 
 def _isolation(opened: Opened, recipe: Recipe) -> tuple[Isolation, str]:
     """How a slim tree can be run here, or why it cannot."""
-    if not recipe.runs:
-        return Isolation.AUTO, "the recipe has no run: give --run, or a recipe that has one"
+    if not recipe.runs or not (opened.place.start.argv or all(run.command for run in recipe.runs)):
+        return Isolation.AUTO, 'nothing says how it is run: name the application with --run "app --serve"'
     reason = sandbox.available()
     if not reason:
         return Isolation.AUTO, ""

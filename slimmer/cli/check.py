@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,12 +28,16 @@ from slimmer.workspace import MARK
 def command(output: str, **options: Any) -> None:
     """Run OUT's slim image and its fat root by the same exercise, and compare.
 
-    With --probe, --exec or --crawl of your own: does the image survive what it was not trained on?
-    Exit 3 when it does not.
+    With --probe, --exec or --crawl of your own, or the runs of another --recipe: does the image survive
+    what it was not trained on? Exit 3 when it does not.
     """
     began = time.monotonic()
     place = output_at(output)
-    recipe = recipe_over(recipes.load(place / MARK), options)
+    recipe = recipes.load(place / MARK)
+    if options["recipe"]:
+        other = recipes.load(Path(options["recipe"]))
+        recipe = replace(recipe, runs=other.runs, sandbox=other.sandbox)
+    recipe = recipe_over(recipe, options)
     narrator = Narrator(quiet=options["quiet"], verbose=options["verbose"])
     with Interrupt().watching() as interrupt:
         verdict = check_output(
@@ -45,9 +51,10 @@ def command(output: str, **options: Any) -> None:
             mark = "FAIL" if row.problem else "varies" if row.varies else "same"
             click.echo(f"{mark:>6}  {row.what}" + (f": {row.problem}" if row.problem else f"  ({row.slim})"))
         for miss in verdict.misses:
-            click.echo(f"{'vain':>6}  {miss.path}  ({', '.join(miss.by) or 'a program'})")
+            followed = verdict.followed(miss).partition(":")[0] if verdict.passed else ""
+            click.echo(f"{'vain':>6}  {miss.path}  ({', '.join(miss.by) or 'a program'})" + f"  {followed}".rstrip())
         for miss in verdict.repaired:
-            click.echo(f"{'added':>6}  {miss.path}")
+            click.echo(f"{'added':>6}  {miss.path}  ({miss.why or 'looked for in vain'})")
     narrator.say(f"{verdict.word}, {time.monotonic() - began:.1f} s")
     if not verdict.performed:
         raise SlimmerError("the check could not be performed", verdict.why_not)

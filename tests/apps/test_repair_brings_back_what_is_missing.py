@@ -160,5 +160,10 @@ def test_check_repairs_an_output_with_an_exercise_that_it_was_not_trained_on(
     run = "bash -c 'echo up; cat; exec sleep 60'"
     slim("trace", "--root", root, "--run", run, "--ready", "/up/", "--for", "0.2", "--keep", "recorded", "-o", out)
     slim("check", out, "--exec", "cat /srv/tables/one", code=3)
+    other = tmp_path / "other.toml"
+    other.write_text("[[run]]\ncommand = 'bash -c \"cat /srv/tables/one\"'\n")
+    said = slim("check", out, "--recipe", other, code=3).stdout
+    assert "vain  /srv/tables/one  (/usr/bin/cat)" in said
     slim("check", out, "--exec", "cat /srv/tables/one", "--repair")
     slim("check", out, "--exec", "cat /srv/tables/one")
+    slim("check", out, "--recipe", other)

@@ -240,6 +240,7 @@ def test_a_risk_in_the_figures_leads_to_its_paths(page: Drive, outputs: tuple[Pa
 
 def test_the_map_shows_weights_and_opens_folders(page: Drive, outputs: tuple[Path, Path]) -> None:
     driver = page(outputs[0])
+    WebDriverWait(driver, 60).until(lambda found: found.find_elements(By.CSS_SELECTOR, "#map .cell"))
     labels = [each.get_attribute("aria-label") for each in driver.find_elements(By.CSS_SELECTOR, "#map .cell")]
     assert labels[0] == "usr/lib/libunused.so.1: 700 kB, nothing stays"
     assert "usr/lib/libcrypto.so.3: 400 kB, 400 kB stays" in labels

@@ -154,7 +154,13 @@ def _together(batch: Sequence[tuple[_Job, Session]], observer: Observer, shared:
     if len(batch) == 1:
         return [batch[0][0].go(batch[0][1], observer, shared)]
     with ThreadPoolExecutor(len(batch), thread_name_prefix="run") as pool:
-        return [each.result() for each in [pool.submit(job.go, its, observer, shared) for job, its in batch]]
+        going = [pool.submit(job.go, its, observer, shared) for job, its in batch]
+        try:
+            return [each.result() for each in going]
+        except BaseException:  # Ctrl-C again, or one that raised: the others must not go on for as long as they may
+            for _, its in batch:
+                its.close()
+            raise
 
 
 def shared_network(place: Place, recipe: Recipe) -> bool:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ from slimmer.exercise.perform import BESIDE, Place, Start, in_turn, perform
 from slimmer.exercise.probe import NoAnswer, confined, connect_unix
 from slimmer.recipe import Recipe, Run, Sandbox, probe
 from slimmer.root.directory import DirectoryRoot
-from tests.apps.conftest import Slim
+from tests.apps.conftest import HOUSE, Slim
 from tests.support import needs_root, plant, requires, root_of
 from tracer.session import Network
 
@@ -129,6 +134,34 @@ def test_runs_go_side_by_side_and_each_has_a_network_of_its_own() -> None:
     assert [outcome.answers[0].status for outcome in performed.outcomes] == [200] * BESIDE
     assert performed.recording is not None
     assert performed.recording.commands == (server,)
+
+
+@needs_root
+@requires("mmdebstrap")
+def test_ctrl_c_ends_all_runs_and_a_second_one_aborts(tmp_path: Path) -> None:
+    root = root_of("python3", overlay=APPS / "notes")
+    target = tmp_path / "slim.toml"
+    sleeps = "".join(f"[[run]]\ncommand = 'sleep 6{number}'\nseconds = 90.0\n" for number in range(2))
+    target.write_text(f"[source]\nroot = {text(root)}\n{sleeps}")
+    for times, code in ((1, 0), (2, 130)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "slimmer.cli.main", "record", "--recipe", target, "-o", tmp_path / f"{times}.json"],
+            env={**os.environ, "PYTHONPATH": str(HOUSE)},
+            stderr=subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        running = 0
+        while running < 2:
+            line = process.stderr.readline()
+            assert line, "it ended before it ran"
+            running += b"running" in line
+        time.sleep(0.5)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        said = process.communicate(timeout=30)[1]
+        assert process.returncode == code, said
+        assert (tmp_path / f"{times}.json").exists() == (times == 1)
 
 
 def test_what_is_shared_puts_runs_one_after_another(tmp_path: Path) -> None:

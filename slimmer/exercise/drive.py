@@ -221,7 +221,16 @@ class _Drive:
             return lambda: self._answers(page), f"{page.url} answered", f"{page.url} to answer"
         # Commands only: a server is ready when it listens; what never listens is given a moment.
         until = time.monotonic() + LISTEN_PATIENCE
-        return lambda: bool(self._new_ports()) or time.monotonic() > until, "it listened", "it to listen on a port"
+        return (
+            lambda: bool(self._new_ports()) or self._done() or time.monotonic() > until,
+            "it listened",
+            "it to listen on a port",
+        )
+
+    def _done(self) -> bool:
+        """A program that is no server has ended well: the commands that follow it need nothing of it."""
+        run = self._run
+        return self._process.poll() == run.expect_exit and not (run.ready or run.probes or run.crawl or run.openapi)
 
     def _new_ports(self) -> frozenset[int]:
         before = self._ports_before if self._shared else frozenset()
@@ -362,7 +371,7 @@ class _Drive:
     def _gone(self) -> bool:
         """The program died under the probes: the rest would only say so again."""
         code = self._process.poll()
-        if code is None or self._session.busy() or self._asked():
+        if code is None or self._session.busy() or self._asked() or self._done():
             return self._asked()
         raise SlimmerError(f"{self._words()} {ending(code)} during the exercise", self._last_lines())
 

@@ -137,6 +137,7 @@ def check_output(directory: Path, recipe: Recipe, teller: Teller, *, rounds: int
     recording = load(directory / "recording.json")
     opened = open_for(recipe, hidden=[str(directory.absolute())], say=teller.say)
     reference = None if unperformed(opened, recipe) else _reference(opened, recipe, teller)
+    teller.say("running the slim image")
     verdict = verify_image(opened, directory / "image", recipe, teller.observer, reference)
     known = verdict.repairs(()) if verdict.performed and not verdict.passed and rounds else ()
     if not known:
@@ -233,7 +234,10 @@ def finish(
     if verdict.performed and not verdict.passed:
         raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
     notes = (*opened.notes, *(performed.explanation for performed in [performed] if performed))
-    report = write_review(plan, opened.root, image, recording, space.path, notes=tuple(filter(None, notes)))
+    listens = {path: port for outcome in (reference.outcomes if reference else ()) for path, port in outcome.listens}
+    report = write_review(
+        plan, opened.root, image, recording, space.path, notes=tuple(filter(None, notes)), listens=listens
+    )
     _write(space.path / "recording.json", recording.dump())
     _write(space.path / "check.json", verdict.dump())
     with open(space.path / "report.html", "w", encoding="utf-8") as stream:

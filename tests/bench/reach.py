@@ -11,8 +11,8 @@ from fixtures.roots import RootUnavailable
 from tests.reach import APPLICATIONS, Application, reach
 from tracer.errors import TracerError
 
-HEAD = ("application", "fat MB", "slim MB", "share", "held out", "seconds")
-FORM = "{:<12} {:>7} {:>8} {:>6} {:>9} {:>8}"
+HEAD = ("application", "fat MB", "recorded", "slim MB", "share", "held out", "seconds")
+FORM = "{:<12} {:>7} {:>9} {:>8} {:>6} {:>9} {:>8}"
 
 
 def row(application: Application) -> tuple[str, list[str]]:
@@ -30,6 +30,7 @@ def row(application: Application) -> tuple[str, list[str]]:
     values = (
         application.name,
         f"{report.fat.bytes / 1e6:.1f}",
+        f"{next(each.bytes for each in report.levels if each.level == 'recorded') / 1e6:.1f}",
         f"{report.slim.bytes / 1e6:.1f}",
         f"{100 * report.slim.bytes / report.fat.bytes:.0f} %",
         f"{passed}/{application.held_out_count}",

@@ -206,6 +206,9 @@ def _run(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None) -> Iterato
         yield Comparison(name, end_fat, end_slim, problem)
         if not fat.stopped:
             yield _content(f"{name}: output", fat.output, slim.output, again.output if again else None)
+    elif fat.interrupted and fat.stopped:
+        problem = "" if slim.stopped else f"it ends by itself: {show(slim.errors[-600:])}"
+        yield Comparison(name, "ran until Ctrl-C", "runs on" if slim.stopped else _end(slim), problem)
     for at, (fat_answer, slim_answer) in enumerate(zip(fat.answers, slim.answers, strict=False)):
         yield _answer(fat_answer, slim_answer, again.answers[at] if again and at < len(again.answers) else None)
     for missing in fat.answers[len(slim.answers) :]:

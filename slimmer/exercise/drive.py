@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.exercise import discover
-from slimmer.exercise.listening import listeners
+from slimmer.exercise.listening import listeners, programs
 from slimmer.exercise.model import BODY_LIMIT, Answer, Executed, RunOutcome
 from slimmer.exercise.output import Stream
 from slimmer.exercise.probe import PORTS, NoAnswer, connect, send, show
@@ -31,6 +31,8 @@ from tracer.session import Command, Process, Session
 PAUSE = 0.02  # seconds between two looks while waiting
 SETTLING = 10.0  # seconds that an application which answers has until the first probe is right
 EXEC_TIMEOUT = 300.0  # seconds for one --exec or client command
+PRIVILEGED = 1024  # ports below are privileged: ip(7), ip_unprivileged_port_start's default
+MOMENT = 2.0  # seconds in which what cannot start in the slim root ends by itself
 LISTEN_PATIENCE = 5.0  # seconds to wait for a listening socket when nothing says what ready means
 
 
@@ -82,6 +84,7 @@ class _Drive:
         self._observer = observer
         self._shared = shared
         self._begin = time.monotonic()
+        self._late = observer.interrupt.asked  # Ctrl-C ended an earlier run; this one is the check of it
         self._out = Stream(observer.echo)
         self._err = Stream(observer.echo)
         self._process: Process
@@ -96,6 +99,7 @@ class _Drive:
         failure: TracerError | None = None
         code: int | None = None
         stopped = False
+        listens: tuple[tuple[str, int], ...] = ()
         try:
             self._start()
         except TracerError as error:
@@ -112,6 +116,7 @@ class _Drive:
                 if self._root >= 0:
                     os.close(self._root)
                     self._root = -1
+                listens = self._privileged()
                 code, stopped = self._stop()
         return RunOutcome(
             command=self._command.argv,
@@ -123,7 +128,13 @@ class _Drive:
             executed=tuple(executed),
             interrupted=self._asked(),
             failure=failure,
+            listens=listens,
         )
+
+    def _privileged(self) -> tuple[tuple[str, int], ...]:
+        """Programs that listen where not everybody may. Most listen on no such port, and then nobody is looked at."""
+        ports = frozenset(port for port in self._new_ports() if port < PRIVILEGED)
+        return programs(self._process.pid, ports) if ports else ()
 
     def _start(self) -> None:
         self._refuse_taken_port()
@@ -346,7 +357,9 @@ class _Drive:
         return process.poll()
 
     def _linger(self, seconds: float | None) -> None:
-        """Until the time is over, everything has ended, or Ctrl-C."""
+        """Until the time is over, everything has ended, or Ctrl-C. After an earlier Ctrl-C a moment is enough."""
+        if seconds is None and self._late:
+            seconds = MOMENT
         deadline = None if seconds is None else time.monotonic() + seconds
         while not self._asked() and (deadline is None or time.monotonic() < deadline):
             if self._process.wait(0.1) is not None and not self._session.busy():
@@ -376,7 +389,7 @@ class _Drive:
         raise SlimmerError(f"{self._words()} {ending(code)} during the exercise", self._last_lines())
 
     def _asked(self) -> bool:
-        return self._observer.interrupt.asked
+        return self._observer.interrupt.asked and not self._late
 
     def _tick(self) -> None:
         self._observer.tick(time.monotonic() - self._begin, self._session.paths_seen())

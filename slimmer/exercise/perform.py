@@ -67,7 +67,8 @@ def perform(
 
     Raises TracerError when one fails; if `tolerant`, the failure is in its outcome.
     """
-    jobs = [_Job(run, command_of(place, run)) for run in recipe.runs]
+    runs = [_stopped_as_said(place, run) for run in recipe.runs]
+    jobs = [_Job(run, command_of(place, run)) for run in runs]
     alone = in_turn(place, recipe)
     step = 1 if alone else BESIDE
     done: list[_Done] = []
@@ -82,7 +83,7 @@ def perform(
         failure = next((each.outcome.failure for each in done if each.outcome.failure is not None), None)
         if failure is not None and not tolerant:
             raise failure
-        if observer.interrupt.asked:
+        if any(each.outcome.interrupted for each in done):
             break
     saved: dict[str, Saved | None] = {}
     for each in done:
@@ -99,6 +100,12 @@ def perform(
         done[-1].recorder if done else "",
         explanation,
     )
+
+
+def _stopped_as_said(place: Place, run: Run) -> Run:
+    """The run with the image's own STOPSIGNAL, as a container runtime sends it, when it names no other."""
+    said = place.start.stop_signal
+    return replace(run, stop_signal=said) if said and run.stop_signal == Run().stop_signal else run
 
 
 BESIDE = 4  # runs at the same time: more would only make each other's readiness late

@@ -151,6 +151,8 @@ def test_the_first_interrupt_ends_the_run_and_goes_on_to_the_image(
     assert b"stopped" in said
     assert b"interrupted" not in said, "the application is ended by its stop signal, not by the terminal's"
     assert json.loads(out)["check"] == "passed"
+    check = json.loads((machine.changes / "srv/work/out/check.json").read_text())
+    assert [(row["fat"], row["slim"]) for row in check["comparisons"]] == [("ran until Ctrl-C", "runs on")]
     assert {"/srv/work/late", "/srv/work/at-the-end"} <= set(paths(machine.changes / "srv/work/out"))
 
 

@@ -18,6 +18,7 @@ from slimmer.packages.territory import Territory, is_directory, text_of
 from slimmer.root.model import Root, sort_key
 
 CLAIMS = (pypi.claim, npm.claim, gem.claim, java.claim, golang.claim)
+CLAIMS_KEPT = 1 << 13  # directories whose claims are remembered
 DATABASES = (dpkg.load, apk.load, rpm.load)
 
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
@@ -142,7 +143,11 @@ class Index:
             return []
         found: list[Package] = []
         for territory in reversed(territories):  # the innermost first
-            found += [each for each in territory.owners(path) if each not in found]
+            held = territory.owners(path)
+            if held and territory.lazy:  # what it holds is known one by one; nobody has to look for its home again
+                for each in held:
+                    self._of.setdefault(each, territory)
+            found += [each for each in held if each not in found]
         return found
 
     def _claims_of(self, directory: str) -> tuple[Territory, ...]:
@@ -151,6 +156,8 @@ class Index:
         known = self._claims.get(directory)
         if known is not None:
             return known
+        if len(self._claims) >= CLAIMS_KEPT:
+            self._forget()
         outer = self._claims_of(directory.rpartition("/")[0]) if directory else ()
         names = self.root.children(directory or "/")
         own: list[Territory] = []
@@ -169,6 +176,15 @@ class Index:
         self._claims[directory] = claims
         return claims
 
+    def _forget(self) -> None:
+        """A root has any number of directories, memory has not: what costs little to find again goes.
+
+        Paths come directory by directory, so that what is asked next was hardly ever there before.
+        """
+        self._claims.clear()
+        for key in [key for key, territory in self._territories.items() if territory.lazy]:
+            del self._territories[key]
+
     def _territory(self, package: Package) -> Territory | None:
         found = self._of.get(package)
         if found is None and not self._complete:
@@ -180,10 +196,9 @@ class Index:
         if self._complete:
             return
         for directory in self._directories(""):
-            self._claims_of(directory)
-        for territory in self._territories.values():
-            if territory.lazy:
-                self._of.update((package, territory) for package in territory.packages())
+            for territory in self._claims_of(directory):
+                if territory.lazy and territory.home == directory:
+                    self._of.update((package, territory) for package in territory.packages())
         self._complete = True
 
     def _directories(self, top: str) -> Iterator[str]:

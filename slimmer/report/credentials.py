@@ -61,20 +61,55 @@ _KEY = (
     rb"-----BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----"
     rb"(?:(?:\\[rn]|\s){1,8}(?:[A-Za-z-]{1,24}: [^\n]{0,120})?){1,8}[A-Za-z0-9+/=]{24}"
 )
-_CONTENT = (
-    ("private-key", re.compile(_KEY)),
-    ("token", re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_[A-Za-z0-9_]{60}|\bglpat-[A-Za-z0-9_-]{20}")),
-    ("token", re.compile(rb"\bxox[abeprs]-[0-9A-Za-z-]{20}|\bsk_live_[0-9a-zA-Z]{24}|\brk_live_[0-9a-zA-Z]{24}")),
-    ("token", re.compile(rb"\bnpm_[A-Za-z0-9]{36}|\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50}|\bhvs\.[A-Za-z0-9_-]{24}")),
-    ("token", re.compile(rb"\bAIza[0-9A-Za-z_-]{35}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")),
-    ("registry-credentials", re.compile(rb"_(?:authToken|password|auth)\s*=\s*[A-Za-z0-9+/=_-]{8}")),
-    ("registry-credentials", re.compile(rb'"(?:auth|identitytoken)"\s*:\s*"[A-Za-z0-9+/=_.-]{8}')),
-    ("cloud-credentials", re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\baws_secret_access_key\s*=\s*\S{20}")),
-    ("cloud-credentials", re.compile(rb"\bAccountKey=[A-Za-z0-9+/=]{60}|\bclient-key-data:\s*[A-Za-z0-9+/=]{40}")),
-    ("password-hash", re.compile(rb"^[^:\n]{1,64}:\$[0-9a-z]{1,10}\$[^:\n]{8}", re.MULTILINE)),
+# (kind, expression, texts of which one stands in whatever it matches). Looking for a text is a hundred times quicker
+# than an expression, and a million files have none; no text: the expression is asked at once.
+_CONTENT: tuple[tuple[str, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
+    ("private-key", re.compile(_KEY), (b"PRIVATE KEY",)),
+    (
+        "token",
+        re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_[A-Za-z0-9_]{60}|\bglpat-[A-Za-z0-9_-]{20}"),
+        (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-"),
+    ),
+    (
+        "token",
+        re.compile(rb"\bxox[abeprs]-[0-9A-Za-z-]{20}|\bsk_live_[0-9a-zA-Z]{24}|\brk_live_[0-9a-zA-Z]{24}"),
+        (b"xox", b"k_live_"),
+    ),
+    (
+        "token",
+        re.compile(rb"\bnpm_[A-Za-z0-9]{36}|\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50}|\bhvs\.[A-Za-z0-9_-]{24}"),
+        (b"npm_", b"pypi-AgEIcHlwaS5vcmc", b"hvs."),
+    ),
+    (
+        "token",
+        re.compile(rb"\bAIza[0-9A-Za-z_-]{35}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
+        (b"AIza", b"SG."),
+    ),
+    (
+        "registry-credentials",
+        re.compile(rb"_(?:authToken|password|auth)\s*=\s*[A-Za-z0-9+/=_-]{8}"),
+        (b"_auth", b"_password"),
+    ),
+    (
+        "registry-credentials",
+        re.compile(rb'"(?:auth|identitytoken)"\s*:\s*"[A-Za-z0-9+/=_.-]{8}'),
+        (b'"auth"', b'"identitytoken"'),
+    ),
+    (
+        "cloud-credentials",
+        re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\baws_secret_access_key\s*=\s*\S{20}"),
+        (b"AKIA", b"ASIA", b"aws_secret_access_key"),
+    ),
+    (
+        "cloud-credentials",
+        re.compile(rb"\bAccountKey=[A-Za-z0-9+/=]{60}|\bclient-key-data:\s*[A-Za-z0-9+/=]{40}"),
+        (b"AccountKey=", b"client-key-data:"),
+    ),
+    ("password-hash", re.compile(rb"^[^:\n]{1,64}:\$[0-9a-z]{1,10}\$[^:\n]{8}", re.MULTILINE), (b":$",)),
     (
         "password",
         re.compile(rb"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@'\"<>{}$]{1,64}:[^\s/@'\"<>{}$*]{4,128}@[A-Za-z0-9.-]+"),
+        (b"://",),
     ),
     (
         "password",
@@ -82,6 +117,7 @@ _CONTENT = (
             rb"(?im)^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|ACCESS_KEY|AUTH_TOKEN"
             rb"|ACCESS_TOKEN)\s*=\s*['\"]?[^\s'\"$<>{}#]{8}"
         ),
+        (),
     ),
 )
 # Assignments of passwords mean something in files of settings, not in programs' text.
@@ -121,12 +157,14 @@ def credential(root: Root, entry: Entry, *, owned: bool) -> str:
     if b"\0" in content[:1024]:
         return ""
     settings = bool(_SETTINGS.search(name))
-    for kind, pattern in _CONTENT:
+    for kind, pattern, texts in _CONTENT:
         if kind == "password-hash" and not ("shadow" in name or "htpasswd" in name):
             continue
         if kind == "password" and (owned or not settings):
             continue
         if kind == "registry-credentials" and not (name.startswith(".") or name in ("config.json", "auth.json")):
+            continue
+        if texts and not any(text in content for text in texts):
             continue
         if pattern.search(content):
             return kind

@@ -20,6 +20,7 @@ TYPES = {
     stat.S_IFBLK: FileType.BLOCK,
     stat.S_IFSOCK: FileType.SOCKET,
 }
+ENTRIES_KEPT = 1 << 16  # cached ones; half a kilobyte each
 
 
 def _first(step: tuple[bytes, Entry, bool]) -> bytes:
@@ -64,7 +65,7 @@ def untouched(path: str, flags: int) -> Iterator[int]:
 
 
 class DirectoryRoot(Root):
-    """`directory` is a real path on disk. Entries are cached: the root does not change while it is analysed.
+    """`directory` is a real path on disk. Entries are cached, so many and no more: it does not change meanwhile.
 
     `closed` are canonical paths of directories whose content is not part of the root:
     a live root's /proc, other pseudo filesystems, what slimmer itself writes.
@@ -94,7 +95,10 @@ class DirectoryRoot(Root):
         try:
             return self._entries[path]
         except KeyError:
-            found = self._entries[path] = self._look(path)
+            found = self._look(path)
+            if len(self._entries) >= ENTRIES_KEPT:
+                self._entries.clear()
+            self._entries[path] = found
             return found
 
     def _look(self, path: str) -> Entry | None:

@@ -233,11 +233,10 @@ def finish(
     plan = replace(plan, unsure=doubts(packed, recording, [*plan.unsure, *verdict.doubts]))
     if verdict.performed and not verdict.passed:
         raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
-    notes = (*opened.notes, *(performed.explanation for performed in [performed] if performed))
+    how = performed.explanation if performed else ""
+    notes = (*opened.notes, *([f"recorder: {how}"] if how else []))
     listens = {path: port for outcome in (reference.outcomes if reference else ()) for path, port in outcome.listens}
-    report = write_review(
-        plan, opened.root, image, recording, space.path, notes=tuple(filter(None, notes)), listens=listens
-    )
+    report = write_review(plan, opened.root, image, recording, space.path, notes=notes, listens=listens)
     _write(space.path / "recording.json", recording.dump())
     _write(space.path / "check.json", verdict.dump())
     with open(space.path / "report.html", "w", encoding="utf-8") as stream:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from slimmer.check import Miss
 from slimmer.closure import essentials, profiles, siblings
+from slimmer.closure.application import dropped
+from slimmer.closure.drops import Dropped
 from slimmer.closure.grow import Closure, grow
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, Unsure, View
 from slimmer.closure.rules import rules_for
@@ -26,6 +28,7 @@ from tracer.recording import Kind, Recording
 LEVELS = {Keep.RECORDED: Level.RECORDED, Keep.REACHABLE: Level.REACHABLE, Keep.PACKAGES: Level.PACKAGES}
 LD_CACHE = "/etc/ld.so.cache"
 GENERATED = "generated"
+LEFT_OUT_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,9 @@ def make_plan(
     closure = grow(root, recording, index, application, rules, never=never)
     level = LEVELS[reach.keep]
     chosen = list(closure.at(level))
-    excluded, notes = _exclude(chosen, closure, reach.exclude)
+    excluded, ignored = _exclude(chosen, closure, reach.exclude)
     kept = [path for path in chosen if path not in excluded]
-    unsure = siblings.standing(closure.unsure, set(kept)) + list(siblings.unkept(set(kept), root, index)) + notes
+    unsure = siblings.standing(closure.unsure, set(kept)) + list(siblings.unkept(set(kept), root, index)) + ignored
     unsure.sort(key=lambda doubt: (-doubt.weight, doubt.kind, doubt.path))
     generated = _generate(root, index, kept, scanner_data=reach.scanner_data)
     full = GeneratedRoot(root, generated, "/var/lib/dpkg/status")
@@ -105,7 +108,17 @@ def make_plan(
             "the loader would refuse what would be packed:\n  " + "\n  ".join(str(each) for each in problems[:8]),
             "the fat root is inconsistent itself, or an --exclude took a library away",
         )
-    return Plan(full, index, closure, level, paths, reasons, weigh(root, closure, level), tuple(unsure), ())
+    notes = tuple(_left_out(dropped(loaded, root, recording, index, application), set(paths)))
+    return Plan(full, index, closure, level, paths, reasons, weigh(root, closure, level), tuple(unsure), notes)
+
+
+def _left_out(found: Sequence[Dropped], kept: Collection[str]) -> Iterator[str]:
+    """What of the application's own files does not stay although the rest does: a line for each of the first."""
+    gone = [each for each in found if each.path not in kept]
+    for each in gone[:LEFT_OUT_SHOWN]:
+        yield f"left out of the application's own files: {each.path} ({each.why})"
+    if len(gone) > LEFT_OUT_SHOWN:
+        yield f"left out of the application's own files: {len(gone) - LEFT_OUT_SHOWN:,} more such paths"
 
 
 def _add(reasons: dict[str, tuple[Reason, ...]], path: str, reason: Reason, root: Root) -> None:

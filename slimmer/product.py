@@ -86,10 +86,11 @@ def write_review(
     directory: Path,
     *,
     notes: tuple[str, ...] = (),
+    listens: Mapping[str, int] | None = None,
 ) -> Report:
-    """manifest.json, removed.json and report.json. Raises SlimmerError."""
+    """manifest.json, removed.json and report.json. `listens`: programs to privileged ports. Raises SlimmerError."""
     uid, gids = _writer(fat, image.config.user)
-    rows = Rows(plan.root, plan.index, uid=uid, gids=gids)
+    rows = Rows(plan.root, plan.index, uid=uid, gids=gids, listens=listens)
     builder = ReportBuilder()
     digests = {path: digest for layer in image.layers for path, digest in layer.files.items()}
 

@@ -1,18 +1,51 @@
-"""Which TCP ports somebody listens on, in the network namespace of a process: /proc/PID/net/tcp, proc(5)."""
+"""Who listens on which TCP port, in the network namespace of a process: /proc/PID/net/tcp, proc(5)."""
 
 from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
 
 LISTEN = "0A"  # TCP_LISTEN, include/net/tcp_states.h
 
 
 def listeners(pid: int | str = "self") -> frozenset[int]:
     """The ports. Empty when the process is gone."""
-    ports = set()
+    return frozenset(port for port, _ in _sockets(pid))
+
+
+def programs(pid: int, ports: frozenset[int]) -> tuple[tuple[str, int], ...]:
+    """The programs that listen on these ports, by the path that they have in their own root, and the port.
+
+    Only processes that this one may look into are found: those of its user, or all for root.
+    """
+    wanted = {f"socket:[{inode}]": port for port, inode in _sockets(pid) if port in ports}
+    found: set[tuple[str, int]] = set()
+    with contextlib.suppress(OSError):
+        here = os.readlink(f"/proc/{pid}/ns/net")
+        for name in os.listdir("/proc") if wanted else []:
+            with contextlib.suppress(OSError):
+                if name.isdigit() and os.readlink(f"/proc/{name}/ns/net") == here:
+                    held = {wanted[each] for each in _descriptors(name) if each in wanted}
+                    program = os.readlink(f"/proc/{name}/exe") if held else ""
+                    found |= {(program, port) for port in held}
+    return tuple(sorted(found))
+
+
+def _sockets(pid: int | str) -> Iterator[tuple[int, str]]:
+    """Port and inode of each listening socket."""
     for table in ("tcp", "tcp6"):
         try:
             with open(f"/proc/{pid}/net/{table}") as stream:
                 rows = [line.split() for line in stream][1:]
         except OSError:
             continue
-        ports |= {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == LISTEN}
-    return frozenset(ports)
+        for row in rows:
+            if len(row) > 9 and row[3] == LISTEN:
+                yield int(row[1].rpartition(":")[2], 16), row[9]
+
+
+def _descriptors(pid: str) -> Iterator[str]:
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/{pid}/fd/{name}")

@@ -44,6 +44,7 @@ class RunOutcome:
     executed: tuple[Executed, ...] = ()
     interrupted: bool = False  # by Ctrl-C
     failure: TracerError | None = None  # it did not start, never became ready, or died under the exercise
+    listens: tuple[tuple[str, int], ...] = ()  # programs, by path in their root, and the privileged port they hold
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ CASES = (
         packages=("bash",),
         run="/app/words.sh /app/text.txt",
         training=(),
-        output=b"word the 3\nword and 2\nword bird 1\n",
+        output=b"word the 3\nword and 2\nword dog 1\n",
     ),
     App(name="static", packages=("gcc", "libc6-dev"), run="static", training=(), output=b"static 12", setup=STATIC),
     App(name="opens", packages=("gcc", "libc6-dev"), run="opens", training=(), output=b"dlopened 1\n", setup=STATIC),
@@ -219,7 +219,7 @@ def test_the_image_runs_in_podman_and_in_a_chroot(
     podman("rmi", "--force", name)
 
     bundle = tmp_path / "bundle"
-    subprocess.run(["umoci", "unpack", "--image", f"{out}/image:latest", bundle], check=True, capture_output=True)
+    subprocess.run(["umoci", "unpack", "--image", f"{out}/image:{name}", bundle], check=True, capture_output=True)
     user = ("--userspec", app.user) if app.user else ()
     words = shlex.split(app.run)
     hold(

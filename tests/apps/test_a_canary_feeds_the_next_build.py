@@ -54,7 +54,7 @@ def test_what_a_canary_meets_is_in_the_next_image(by: str, root: Path, slim: Sli
     try:
         watcher = subprocess.Popen(
             [
-                *(sys.executable, "-m", "slimmer.cli.main", "record", "--for", "4", "-o", watched),
+                *(sys.executable, "-m", "slimmer.cli.main", "record", "--for", "2.5", "-o", watched),
                 *("--watch", root if by == "directory" else str(production.pid)),
             ],
             env={**os.environ, "PYTHONPATH": str(HOUSE)},
@@ -62,7 +62,7 @@ def test_what_a_canary_meets_is_in_the_next_image(by: str, root: Path, slim: Sli
         )
         assert watcher.stderr is not None
         assert b"watching" in watcher.stderr.readline()
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 2
         while watcher.poll() is None and time.monotonic() < deadline:
             production.stdin.write(b"rare\n")
             production.stdin.flush()

@@ -76,7 +76,7 @@ def brought(root: Root, plan: Plan, gone: set[str], repairs: Sequence[Miss]) -> 
 
 @needs_root
 @requires("mmdebstrap")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_repair_converges_when_half_of_the_closure_was_taken_away(
     seed: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

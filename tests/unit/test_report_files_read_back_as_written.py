@@ -17,7 +17,15 @@ from slimmer.packages.model import Package, PackageType
 from slimmer.report import read
 from slimmer.report.build import build_report
 from slimmer.report.model import KeptPath, LevelSize, Mark, PackageState, RemovedPath, Report, Risk, Subject
-from slimmer.report.write import report_value, write_manifest, write_removed, write_report
+from slimmer.report.write import (
+    Texts,
+    manifest_row,
+    removed_row,
+    report_value,
+    write_manifest,
+    write_removed,
+    write_report,
+)
 from slimmer.root.model import Entry, FileType
 from tests.report_outputs import make_output
 from tests.support import plant
@@ -79,6 +87,24 @@ def test_manifest_and_removed_are_valid_and_read_back_as_written(tmp_path: Path)
     assert list(read.read_manifest(top / "manifest.json")) == KEPT
     assert [row.entry.path for row in read.read_removed(top / "removed.json")] == ["/etc/k", "/etc/p"]
     assert list(read.read_removed(top / "removed.json")) == REMOVED
+
+
+def test_the_text_of_a_row_is_what_encoding_its_value_gives() -> None:
+    texts = Texts()
+    plain = [
+        KeptPath(
+            Entry('/é\udc80"\\', FileType.FILE, 0o7, 1, 2, 3, 9_999_999_999),
+            "cd" * 32,
+            package=package,
+            reasons=(Reason("elf", 'a "b"', "/\t"), Reason("x", "")),
+        )
+        for package in (None, DEB, WHEEL, DEB)
+    ]
+    for row in (*KEPT, *plain):
+        assert texts.kept(row) == json.dumps(manifest_row(row))
+    gone = [RemovedPath(row.entry, row.package) for row in (*KEPT, *plain)]
+    for removed in (*REMOVED, *gone):
+        assert texts.removed(removed) == json.dumps(removed_row(removed))
 
 
 def test_a_file_formatted_anew_reads_the_same(tmp_path: Path) -> None:

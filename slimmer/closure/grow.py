@@ -149,7 +149,8 @@ class _Worklist:
     def _keep(self, path: str, reason: Reason, entry: Entry | None = None) -> None:
         reasons = self._reasons.get(path)
         if reasons is not None:
-            if len(reasons) < MAX_REASONS and reason not in reasons:
+            # What a higher level would say of it is no reason at its own.
+            if self._levels[path] == self._level and len(reasons) < MAX_REASONS and reason not in reasons:
                 reasons.append(reason)
             return
         if self._never(path):

@@ -92,6 +92,21 @@ def test_a_path_belongs_to_the_lowest_level_that_brings_it(tmp_path: Path) -> No
     assert grown.paths["/x.pair.pair"].reasons == (Reason("pairs", "its pair", "/x.pair"),)
 
 
+class Again(Rule):
+    """Says of everything that it is wanted once more, in a level of its own."""
+
+    name = "again"
+    level = Level.PACKAGES
+
+    def visit(self, entry: Entry, view: View) -> Iterable[Need]:
+        yield Need(entry.path, Reason("again", "wanted again", "/x"))
+
+
+def test_a_higher_level_gives_no_reason_to_a_path_of_a_lower_one(tmp_path: Path) -> None:
+    plant(tmp_path, {"x": "x"})
+    assert [reason.rule for reason in closure(tmp_path, recording("/x"), Again()).paths["/x"].reasons] == ["recorded"]
+
+
 class Whole(Rule):
     """Speaks when the worklist is dry: as many extras as there are kept files."""
 

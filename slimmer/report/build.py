@@ -87,7 +87,6 @@ class ReportBuilder:
         packages: Iterable[Package] = (),
         unsure: Iterable[Unsure] = (),
         levels: Sequence[LevelSize] = (),
-        syscalls: Iterable[str] = (),
         notes: Iterable[str] = (),
         license_of: Callable[[Package], str] | None = None,
     ) -> Report:
@@ -118,7 +117,6 @@ class ReportBuilder:
                 sorted(set(unsure), key=lambda each: (-each.weight, each.kind, sort_key(each.path), each.text))
             ),
             levels=tuple(levels),
-            syscalls=tuple(sorted(set(syscalls))),
             notes=tuple(said),
         )
 
@@ -234,7 +232,6 @@ def build_report(
     packages: Iterable[Package] = (),
     unsure: Iterable[Unsure] = (),
     levels: Sequence[LevelSize] = (),
-    syscalls: Iterable[str] = (),
     notes: Iterable[str] = (),
 ) -> Report:
     """The report of two streams of rows."""
@@ -243,4 +240,4 @@ def build_report(
         builder.kept(row)
     for gone in removed:
         builder.removed(gone)
-    return builder.finish(subject, packages=packages, unsure=unsure, levels=levels, syscalls=syscalls, notes=notes)
+    return builder.finish(subject, packages=packages, unsure=unsure, levels=levels, notes=notes)

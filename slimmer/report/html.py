@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +34,7 @@ from slimmer.root.model import FileType
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("data.js", "dom.js", "grid.js", "treemap.js", "panel.js", "main.js")
 _MAP = '<h2>Where the bytes are</h2><div id="map"></div>'
+LISTED = 200
 _TYPES = {kind: number for number, kind in enumerate(FileType)}
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -293,13 +294,10 @@ def _figures(report: Report) -> str:
         f"{' (this one)' if each.chosen else ''}</li>"
         for each in report.levels
     )
-    seen = (
-        f"<p class='soft'>{len(report.syscalls)} kernel syscalls were seen in the run.</p>" if report.syscalls else ""
-    )
     return (
         "<h2>Before and after</h2><table class='figures'><thead><tr><th scope='col'>count of</th>"
         "<th scope='col'>before</th><th scope='col'>after</th><th scope='col'>change</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>{seen}"
+        f"<tbody>{''.join(lines)}</tbody></table>"
         + (f"<h2>Other keep levels</h2><ul class='levels'>{levels}</ul>" if levels else "")
     )
 
@@ -315,7 +313,22 @@ def _checked(check: Check) -> str:
     if check.repaired:
         words += f", {plural(check.repaired, 'path')} added by repair"
     problems = "".join(f"<li>{escape(shown(each))}</li>" for each in check.problems[:20])
-    return f"<h2>Check</h2><p>{escape(words)}</p>" + (f"<ul>{problems}</ul>" if problems else "")
+    return (
+        f"<h2>Check</h2><p>{escape(words)}</p>"
+        + (f"<ul>{problems}</ul>" if problems else "")
+        + _listed("What was compared", [f"{each.what}: {each.word}" for each in check.compared])
+        + _listed("What was looked for in vain", [f"{each.path}: {each.followed}" for each in check.vain])
+        + _listed("What was added by repair", [f"{each.path}: {each.why}" for each in check.added])
+    )
+
+
+def _listed(title: str, rows: Sequence[str]) -> str:
+    """A list that opens on a click, when there is something in it."""
+    if not rows:
+        return ""
+    items = "".join(f"<li>{escape(shown(each))}</li>" for each in rows[:LISTED])
+    more = f"<p class='soft'>and {len(rows) - LISTED:,} more in check.json</p>" if len(rows) > LISTED else ""
+    return f"<details><summary>{title} ({len(rows):,})</summary><ul class='paths'>{items}</ul>{more}</details>"
 
 
 def _notes(report: Report) -> str:

@@ -181,7 +181,6 @@ class Report:
     rules: Mapping[str, int]  # how many kept paths each rule's first reason brought
     unsure: tuple[Unsure, ...] = ()  # heaviest first
     levels: tuple[LevelSize, ...] = ()
-    syscalls: tuple[str, ...] = ()  # distinct kernel syscalls seen, empty when not recorded
     notes: tuple[str, ...] = ()
 
 

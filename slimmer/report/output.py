@@ -6,12 +6,30 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slimmer.errors import SlimmerError
 from slimmer.report.model import KeptPath, RemovedPath, Report
 from slimmer.report.read import read_manifest, read_removed, read_report
 
 CHECK = "slimmer.check/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One thing that both were asked, and how it came out: "status 200, the same", or what is wrong."""
+
+    what: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vain:
+    """A path that the slim image was asked for and lacks: what followed, or why a repair added it."""
+
+    path: str
+    followed: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,9 @@ class Check:
     problems: tuple[str, ...] = ()
     misses: int = 0
     repaired: int = 0
+    compared: tuple[Compared, ...] = ()
+    vain: tuple[Vain, ...] = ()
+    added: tuple[Vain, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +78,18 @@ class Output:
                 problems=tuple(f"{row['what']}: {row['problem']}" for row in value["comparisons"] if row["problem"]),
                 misses=len(value["misses"]),
                 repaired=len(value["repaired"]),
+                compared=tuple(Compared(str(row["what"]), _outcome(row)) for row in value["comparisons"]),
+                vain=tuple(Vain(str(row["path"]), followed=str(row["followed"])) for row in value["misses"]),
+                added=tuple(Vain(str(row["path"]), why=str(row["why"])) for row in value["repaired"]),
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise SlimmerError(f"{path} is not of format {CHECK}: {type(error).__name__}: {error}") from error
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    if row["problem"]:
+        return str(row["problem"])
+    return f"{row['slim']}, varies in the fat root too" if row["varies"] else f"{row['slim']}, the same"
 
 
 def open_output(name: str) -> Output:

@@ -260,7 +260,6 @@ def _report(value: Mapping[str, Any]) -> Report:
             LevelSize(_text(each["level"]), _number(each["paths"]), _number(each["bytes"]), bool(each["chosen"]))
             for each in value["levels"]
         ),
-        syscalls=tuple(map(_text, value["syscalls"])),
         notes=tuple(map(_text, value["notes"])),
     )
 

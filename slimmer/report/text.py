@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -96,8 +97,6 @@ def _figures(report: Report) -> Table:
             style = "red" if risk in LOUD and count.slim else ""
             label = risk.value.replace("-", " ")
             table.add_row(label, f"{count.fat:,}", Text(f"{count.slim:,}", style=style), less(count.fat, count.slim))
-    if report.syscalls:
-        table.add_row("syscalls seen", "", str(len(report.syscalls)), "")
     return table
 
 
@@ -156,8 +155,8 @@ def _risky(report: Report) -> Iterator[RenderableType]:
         if any(mark.risk in LOUD for mark in each.marks):
             marks.stylize("red")
         reason = shown(each.reason.text) if each.reason else ""
-        table.add_row(Text("  ").append_text(marks), Text(shown(each.path)), Text(reason))
-    yield table
+        table.add_row(marks, Text(shown(each.path)), Text(reason))
+    yield Padding(table, (0, 0, 0, 2))
     if len(rows) > RISKS_SHOWN:
         yield Text(f"  and {len(rows) - RISKS_SHOWN:,} more: --csv, --sarif or --html have all", style="dim")
 

@@ -216,7 +216,6 @@ def report_value(report: Report) -> dict[str, Any]:
         ],
         "rules": dict(sorted(report.rules.items())),
         "unsure": [unsure_value(each) for each in report.unsure],
-        "syscalls": list(report.syscalls),
         "notes": list(report.notes),
     }
 

@@ -121,12 +121,13 @@ class Store:
     def __post_init__(self) -> None:
         try:
             self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Nobody else may reach what is below: as root it has setuid programs of other people's images.
-            if os.stat(self.top).st_uid == os.geteuid():
-                self.top.chmod(0o700)
             self.manner = Manner(owned=_may_own(self.top))
             self.home = self.top / f"store-{VERSION}-{'own' if self.manner.owned else 'user'}"
             self.home.mkdir(mode=0o700, exist_ok=True)
+            # Nobody else may reach what is below: as root it has setuid programs of other people's images.
+            # `top` is left as it is: it may be somebody's directory for more than this.
+            if os.stat(self.home).st_uid == os.geteuid():
+                self.home.chmod(0o700)
             for name in (*Shelf, "building", "locks"):
                 (self.home / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:

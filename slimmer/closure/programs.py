@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from slimmer.closure.model import Need, Reason, View
 from slimmer.errors import SlimmerError
-from slimmer.root.model import Entry, FileType
+from slimmer.root.model import Entry, FileType, Root
 
 # What login, cron, container runtimes and execvp between them search when nobody sets PATH.
 DEFAULT_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 WORD = re.compile(r"[A-Za-z0-9_./+@\[-][A-Za-z0-9_.+@:/\[-]*")
+SHORT = 4096  # bytes
 NOWHERE = ("/dev/", "/proc/", "/sys/")
 
 
@@ -106,8 +108,17 @@ def head(entry: Entry, view: View, limit: int) -> bytes:
     """The first bytes of a kept regular file; empty when it is none or cannot be read."""
     if entry.type is not FileType.FILE or entry.size == 0:
         return b""
+    return _short(view.root, entry, limit) if limit <= SHORT else _beginning(view.root, entry, limit)
+
+
+@lru_cache(maxsize=8)
+def _short(root: Root, entry: Entry, limit: int) -> bytes:
+    """Every language's rule asks for the first line of the same program, one after the other."""
+    return _beginning(root, entry, limit)
+
+
+def _beginning(root: Root, entry: Entry, limit: int) -> bytes:
     try:
-        with view.root.open(entry.path) as stream:
-            return stream.read(limit)
+        return root.beginning(entry, limit)
     except (SlimmerError, OSError):
         return b""

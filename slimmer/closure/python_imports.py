@@ -77,7 +77,7 @@ IMPORTS = (b"__import__", b"import_module", b"import_string", b"lazy_import", b"
 CALLS = (*IMPORTS, b"subprocess", b"os.system", b"os.popen", b"os.exec", b"os.spawn", b"os.posix_spawn", b"CDLL",
          b"LoadLibrary", b"dlopen", b"find_library", b"which(", b"getoutput", b"getstatusoutput", b"sys.path",
          b"addsitedir", b"spawn(", b"create_subprocess")  # fmt: skip
-LISTS = re.compile(rb"subprocess|os\.(?:exec|spawn|posix_spawn)|Popen")
+LISTS = (b"subprocess", b"os.exec", b"os.spawn", b"os.posix_spawn", b"Popen")
 ENTRY_POINTS = (b"entry_point", b"EntryPoint", b"stevedore")
 # Where a statement of a module begins that does not continue the one before.
 BOUNDARY = re.compile(rb"\n(?!else\b|elif\b|except\b|finally\b)(?=[A-Za-z_@])")
@@ -106,7 +106,7 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Import
     A source that this Python cannot parse (another version's syntax) is read line by line instead.
     """
     calls = CALLS if commands else IMPORTS
-    starts = commands and LISTS.search(source) is not None
+    starts = commands and any(word in source for word in LISTS)
     tree = _parse(source) if starts else _parse_beginning(source, calls)
     reader = _Reader()
     if tree is None:

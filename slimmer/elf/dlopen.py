@@ -11,6 +11,7 @@ import enum
 import json
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slimmer.elf.file import PT_LOAD, PT_NOTE, Elf, ElfError, Reader, Tag
@@ -20,6 +21,7 @@ NOTE_TYPE = 0x407C0C0A
 MAX_NOTES = 1 << 20  # bytes of one note segment
 MAX_TEXTS = 256 << 20  # bytes of a file that are looked through for texts
 CHUNK = 1 << 22
+_BEFORE, _AFTER = 63, 19  # bytes of a name before its `.so.`, and from there to its end
 _SONAME = re.compile(rb"(?<![\x21-\x7e])(lib[A-Za-z0-9_+.-]{1,60}\.so(?:\.[0-9]{1,4}){1,3})\0")
 
 
@@ -100,9 +102,18 @@ def soname_texts(root: Root, entry: Entry, file: Elf) -> tuple[str, ...]:
                 if not data:
                     break
                 left -= len(data)
-                names.update(match[1].decode() for match in _SONAME.finditer(carried + data))
+                names.update(_sonames(carried + data))
                 carried = data[-128:]
     return tuple(sorted(names - {name for _, name in file.wants} - {file.soname or ""}))
+
+
+def _sonames(data: bytes) -> Iterator[str]:
+    """All matches of _SONAME. None overlap, and each holds `.so.`, which is found at the speed of memory."""
+    at = data.find(b".so.")
+    while at >= 0:
+        for match in _SONAME.finditer(data, max(at - _BEFORE, 0), at + _AFTER):
+            yield match[1].decode()
+        at = data.find(b".so.", at + 4)
 
 
 def text_table(root: Root, entry: Entry, file: Elf) -> bytes:

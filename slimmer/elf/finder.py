@@ -86,10 +86,9 @@ class Finder:
         if entry.type is not FileType.FILE or entry.size < 4:
             return None
         try:
+            if not is_elf(self.root.beginning(entry, 4)):
+                return None
             with self.root.open(entry.path) as stream:
-                if not is_elf(stream.read(4)):
-                    return None
-                stream.seek(0)
                 return parse(stream, entry.path)
         except ElfError as error:
             return error

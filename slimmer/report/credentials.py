@@ -150,8 +150,7 @@ def credential(root: Root, entry: Entry, *, owned: bool) -> str:
     if entry.size > LIMIT:
         return ""
     try:
-        with root.open(entry.path) as stream:
-            content = stream.read(LIMIT)
+        content = root.beginning(entry, LIMIT)
     except (SlimmerError, OSError):
         return ""
     if b"\0" in content[:1024]:

@@ -169,6 +169,21 @@ class DirectoryRoot(Root):
                 "make it readable for this user, run as root, or leave it out with --exclude",
             ) from error
 
+    def beginning(self, entry: Entry, limit: int) -> bytes:
+        """As the base does it, in three system calls: asked for most files of a root."""
+        location = self.location(entry.path)
+        try:
+            handle = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                data = os.read(handle, min(limit, entry.size + 1))
+                while len(data) < limit and (more := os.read(handle, min(limit - len(data), 1 << 20))):
+                    data += more
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise SlimmerError(f"cannot read {location}: {error.strerror}") from error
+        return data
+
     def xattrs(self, path: str) -> Mapping[str, bytes]:
         location = self.location(path)
         try:

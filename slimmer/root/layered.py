@@ -55,5 +55,9 @@ class GeneratedRoot(Root):
         content = self._files.get(path)
         return self._base.open(path) if content is None else io.BytesIO(content)
 
+    def beginning(self, entry: Entry, limit: int) -> bytes:
+        content = self._files.get(entry.path)
+        return self._base.beginning(entry, limit) if content is None else content[:limit]
+
     def xattrs(self, path: str) -> Mapping[str, bytes]:
         return {} if path in self._files else self._base.xattrs(path)

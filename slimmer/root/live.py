@@ -105,6 +105,11 @@ class SavedRoot(Root):
             )
         return open(saved.content, "rb")
 
+    def beginning(self, entry: Entry, limit: int) -> bytes:
+        if entry.path in self._saved:
+            return super().beginning(entry, limit)
+        return self._base.beginning(entry, limit)
+
     def xattrs(self, path: str) -> Mapping[str, bytes]:
         saved = self._saved.get(path)
         return dict(saved.xattrs) if saved is not None else self._base.xattrs(path)

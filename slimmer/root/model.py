@@ -142,6 +142,11 @@ class Root(abc.ABC):
         with self.open(found.path) as stream:
             return stream.read(limit)
 
+    def beginning(self, entry: Entry, limit: int) -> bytes:
+        """The first `limit` bytes of a regular file of this root. Raises SlimmerError when it cannot be read."""
+        with self.open(entry.path) as stream:
+            return stream.read(limit)
+
     def walk(self, top: str = "/") -> Iterator[Entry]:
         """Every entry at and below a canonical path, in the order of whole paths as bytes, memory flat.
 

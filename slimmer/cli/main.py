@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -58,6 +59,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program. Exit codes: 0 done, 1 input or environment, 2 usage, 3 check or policy, 130 interrupted."""
     _speak_utf8()
+    gc.set_threshold(50_000, 20, 50)  # millions of small objects, hardly a cycle: looking for them takes a tenth
     try:
         code = cli.main(
             args=list(arguments) if arguments is not None else None, prog_name="slim", standalone_mode=False

@@ -29,11 +29,17 @@ def problem(pattern: str) -> str:
                     return "it holds . or .. as a component"
                 if "**" in part and part != "**":
                     return "** is not a whole component"
-        if "[" in pattern:  # all else is escaped, and compiling a thousand expressions takes a second
-            re.compile(translate(pattern))
+                if "[" in part:  # all else is escaped, and compiling a thousand expressions takes a second
+                    _compiles(part)
     except (re.error, ValueError) as error:
         return str(error)
     return ""
+
+
+@functools.cache
+def _compiles(part: str) -> None:
+    """Raises re.error for a component that is no expression."""
+    re.compile(_component(part))
 
 
 def alternatives(pattern: str) -> tuple[str, ...]:
@@ -57,12 +63,6 @@ def alternatives(pattern: str) -> tuple[str, ...]:
         raise ValueError("its braces do not match")
     head, tail = pattern[:start], pattern[place + 1 :]
     return tuple(dict.fromkeys(whole for choice in choices for whole in alternatives(head + choice + tail)))
-
-
-@functools.cache
-def translate(pattern: str) -> str:
-    """The regular expression, for fullmatch over a path, of a pattern."""
-    return "|".join(_translate(each) for each in alternatives(pattern))
 
 
 def _translate(pattern: str) -> str:

@@ -24,9 +24,8 @@ from slimmer.packages.model import Package
 from slimmer.report.diff import Diff, PathChange, compare
 from slimmer.report.model import KeptPath, RemovedPath, Report
 from slimmer.report.output import Check, Output
-from slimmer.report.risk import DEFINITIONS
+from slimmer.report.risk import DEFINITIONS, GRAVITY, LOUD
 from slimmer.report.sides import output_side
-from slimmer.report.text import GRAVITY, LOUD
 from slimmer.report.words import entry_words, less, plural, shown, size
 from slimmer.report.write import report_value
 from slimmer.root.model import FileType

@@ -37,6 +37,26 @@ DEFINITIONS: Mapping[Risk, str] = {
     Risk.PRIVILEGED_PORT: "a program that listened on a port below 1024 in the recorded run",
 }
 
+# What a reviewer wants to see first.
+GRAVITY = (
+    Risk.CREDENTIAL,
+    Risk.SETUID,
+    Risk.SETGID,
+    Risk.CAPABILITY,
+    Risk.PRIVILEGE_TOOL,
+    Risk.SHELL,
+    Risk.PACKAGE_MANAGER,
+    Risk.COMPILER,
+    Risk.DEBUGGER,
+    Risk.NETWORK_CLIENT,
+    Risk.INTERPRETER,
+    Risk.WORLD_WRITABLE,
+    Risk.USER_WRITABLE,
+    Risk.PRIVILEGED_PORT,
+    Risk.KERNEL,
+)
+LOUD = frozenset({Risk.CREDENTIAL, Risk.SETUID, Risk.CAPABILITY, Risk.WORLD_WRITABLE})
+
 
 def _programs() -> tuple[dict[str, tuple[Risk, ...]], dict[str, tuple[Risk, ...]]]:
     """programs.toml as names to marks: in directories of programs, and anywhere."""

@@ -9,7 +9,8 @@ from typing import TextIO
 from slimmer.packages.model import Package
 from slimmer.report.model import Mark, PackageState, Report
 from slimmer.report.output import Check, Output
-from slimmer.report.text import GRAVITY, gravest
+from slimmer.report.risk import GRAVITY
+from slimmer.report.text import gravest
 from slimmer.report.words import less, plural, shown, size
 from slimmer.root.model import Entry
 

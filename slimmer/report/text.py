@@ -10,34 +10,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from slimmer.report.model import PackageReport, PackageState, Report, Risk, RiskyPath
+from slimmer.report.model import PackageReport, PackageState, Report, RiskyPath
 from slimmer.report.output import Check
+from slimmer.report.risk import GRAVITY, LOUD
 from slimmer.report.words import less, plural, shown, size, some
 
 RISKS_SHOWN = 14
 UNSURE_SHOWN = 8
 PACKAGES_SHOWN = 8
 NOTES_SHOWN = 6
-
-# What a reviewer wants to see first.
-GRAVITY = (
-    Risk.CREDENTIAL,
-    Risk.SETUID,
-    Risk.SETGID,
-    Risk.CAPABILITY,
-    Risk.PRIVILEGE_TOOL,
-    Risk.SHELL,
-    Risk.PACKAGE_MANAGER,
-    Risk.COMPILER,
-    Risk.DEBUGGER,
-    Risk.NETWORK_CLIENT,
-    Risk.INTERPRETER,
-    Risk.WORLD_WRITABLE,
-    Risk.USER_WRITABLE,
-    Risk.PRIVILEGED_PORT,
-    Risk.KERNEL,
-)
-LOUD = frozenset({Risk.CREDENTIAL, Risk.SETUID, Risk.CAPABILITY, Risk.WORLD_WRITABLE})
 
 
 def page(report: Report, check: Check, name: str) -> RenderableType:

@@ -29,6 +29,7 @@ LEVELS = {Keep.RECORDED: Level.RECORDED, Keep.REACHABLE: Level.REACHABLE, Keep.P
 LD_CACHE = "/etc/ld.so.cache"
 GENERATED = "generated"
 LEFT_OUT_SHOWN = 12
+GHOSTS = "is kept whole, as the application uses it: scanners will list packages that are gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def make_plan(
             "the loader would refuse what would be packed:\n  " + "\n  ".join(str(each) for each in problems[:8]),
             "the fat root is inconsistent itself, or an --exclude took a library away",
         )
-    notes = tuple(_left_out(dropped(loaded, root, recording, index, application), set(paths)))
+    notes = (
+        *(f"{each} {GHOSTS}" for each in scannerdata.whole(index, set(kept))),
+        *_left_out(dropped(loaded, root, recording, index, application), set(paths)),
+    )
     return Plan(full, index, closure, level, paths, reasons, weigh(root, closure, level), tuple(unsure), notes)
 
 

@@ -11,7 +11,7 @@ A whole database would show packages that are gone; none at all would hide what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from slimmer.packages import dpkg, rpm
 from slimmer.packages.database import Database, Installed
@@ -48,6 +48,19 @@ def generated(root: Root, index: PackageIndex, kept_paths: Sequence[str]) -> Map
         elif kind is PackageType.APK:
             files[database.home] = _apk(database, kept, present, index)
     return files
+
+
+def whole(index: PackageIndex, kept_paths: Collection[str]) -> Sequence[str]:
+    """Canonical paths of real databases that stay as they were, and so name packages that are gone."""
+    if not isinstance(index, Index):
+        return ()
+    found = []
+    for database in index.databases:
+        for package in [each.package for each in database.installed[:1]]:
+            home = f"{database.home}/status" if package.type is PackageType.DEB else database.home
+            if package.type is not PackageType.APK and home in kept_paths:
+                found.append(home)
+    return sorted(found, key=sort_key)
 
 
 def replaced(index: PackageIndex) -> Sequence[str]:

@@ -89,7 +89,8 @@ class Output:
 def _outcome(row: dict[str, Any]) -> str:
     if row["problem"]:
         return str(row["problem"])
-    return f"{row['slim']}, varies in the fat root too" if row["varies"] else f"{row['slim']}, the same"
+    word = "" if row["slim"] == "same" else f"{row['slim']}, "
+    return f"{word}varies in the fat root too" if row["varies"] else f"{word}the same"
 
 
 def open_output(name: str) -> Output:

@@ -118,6 +118,15 @@ def test_what_of_the_application_was_left_out_is_said(slim: Slim, out: Path) -> 
     assert "/srv/app/tests/test_a.py (a test of the application)" in page
 
 
+def test_a_package_database_that_stays_whole_is_said_to_name_what_is_gone(
+    slim: Slim, home: Path, out: Path, tmp_path: Path
+) -> None:
+    slim("trace", "--root", home / "root", "--run", "cat /var/lib/dpkg/status", "-o", tmp_path / "out", "--no-check")
+    notes = json.loads((tmp_path / "out/report.json").read_text())["notes"]
+    assert any(note.startswith("/var/lib/dpkg/status is kept whole") for note in notes)
+    assert not any("kept whole" in note for note in json.loads((out / "report.json").read_text())["notes"])
+
+
 def test_sarif_names_each_risky_path_with_a_rule_that_it_defines(slim: Slim, out: Path) -> None:
     log = json.loads(slim("report", out, "--sarif", "-").stdout)
     assert log["version"] == "2.1.0"

@@ -252,9 +252,11 @@ def finish(
         for part, target in ready:
             part.rename(target)
     if outputs.push:
-        from slimmer.image.push import push  # an HTTP client takes a while to load
+        from slimmer.image.push import PushOptions, push  # an HTTP client takes a while to load
+        from slimmer.image.registry import RegistryOptions
 
-        teller.say(f"pushed to {outputs.push}: {push(directory / 'image', outputs.push)}")
+        options = PushOptions(RegistryOptions(insecure=recipe.source.insecure))
+        teller.say(f"pushed to {outputs.push}: {push(directory / 'image', outputs.push, options)}")
     return Result(directory, Product(image, report), verdict, plan, performed.explanation if performed else "")
 
 

@@ -27,7 +27,8 @@ def cyclonedx(bill: Bill, *, epoch: int = 0) -> str:
     document = Bom(components=components, metadata=metadata, serial_number=bill.identity)
     root = document.metadata.component
     if root is not None:
-        document.register_dependency(root, [each for each in components if each.type is ComponentType.LIBRARY])
+        libraries = [each for each in components if each.type is ComponentType.LIBRARY]
+        document.register_dependency(root, libraries or components)
     text: str = JsonV1Dot6(document).output_as_string(indent=1)
     return text + "\n"
 

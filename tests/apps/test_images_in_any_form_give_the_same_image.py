@@ -114,6 +114,11 @@ def test_an_image_runs_by_itself_and_its_configuration_is_carried_over_whole(
     assert manifest["/srv/state"]["type"] == "directory"
     assert "/srv/app/parts/b" in manifest
     assert "/srv/unused/big" not in manifest
+    # An image without any package has a bill of materials, too, and nothing to complain about.
+    for form in ("cyclonedx", "spdx"):
+        done = slim("sbom", out, "--format", form)
+        assert "/srv/app/run.sh" in done.stdout
+        assert done.stderr == ""
 
 
 def test_overrides_change_the_image_and_what_is_run(slim: Slim, fat: Fat, tmp_path: Path) -> None:

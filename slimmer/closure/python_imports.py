@@ -97,7 +97,7 @@ SHELL_CALLS = frozenset({"system", "popen", "getoutput", "getstatusoutput", "cre
 LIBRARY_CALLS = frozenset({"CDLL", "PyDLL", "WinDLL", "LoadLibrary", "dlopen", "find_library"})
 IMPORT_CALLS = frozenset({"import_module", "__import__", "lazy_import", "import_string", "import_object", "find_spec"})
 CALLED = PROGRAM_CALLS | LIBRARY_CALLS | IMPORT_CALLS | {"insert", "append", "addsitedir", "extend"}
-LEAVES = (ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del)
+ATOMS = frozenset({int, str, bytes, type(None), ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del})
 
 
 def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Imports:
@@ -105,16 +105,18 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Import
 
     A source that this Python cannot parse (another version's syntax) is read line by line instead.
     """
-    calls = CALLS if commands else IMPORTS
+    calls = [word for word in (CALLS if commands else IMPORTS) if word in source]
     starts = commands and any(word in source for word in LISTS)
-    tree = _parse(source) if starts else _parse_beginning(source, calls)
     reader = _Reader()
-    if tree is None:
-        reader.imports.extend(_lines(source))
-    else:
-        reader.block(tree.body, When.LOADED)
-        if any(call in source for call in calls):
-            reader.calls(tree, starts)
+    with _uncollected():
+        tree = _parse(source) if starts else _parse_beginning(source, calls)
+        if tree is None:
+            reader.imports.extend(_lines(source))
+        else:
+            reader.block(tree.body, When.LOADED)
+            if calls:
+                reader.calls(tree, starts)
+        del tree
     lookup = any(word in source for word in ENTRY_POINTS)
     return Imports(
         tuple(reader.imports),
@@ -132,22 +134,29 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True) -> Import
 
 def _parse_beginning(source: bytes, calls: Sequence[bytes]) -> ast.Module | None:
     """The syntax tree, at least up to the last statement that is looked for: parsing is what takes the time."""
-    last = max(source.rfind(word) for word in (b"import", b"__all__", *calls))
+    words = (word for word in (b"import", b"__all__", *calls) if word in source)
+    last = max((source.rfind(word) for word in words), default=-1)
     boundary = BOUNDARY.search(source, max(last, 0))
     tree = _parse(source[: boundary.start() + 1]) if boundary is not None else None
     return tree if tree is not None else _parse(source)
 
 
 def _parse(source: bytes) -> ast.Module | None:
-    # A syntax tree has no cycles, and collecting while millions of its nodes are made costs four times the parsing.
-    enabled = gc.isenabled()
-    gc.disable()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """A syntax tree has no cycles, and collecting while its million nodes live costs four times the parsing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if enabled:
             gc.enable()
@@ -335,9 +344,12 @@ def _nodes(top: ast.AST) -> Iterator[ast.Call | ast.List]:
         if type(node) is ast.Call or type(node) is ast.List:
             yield node
         for value in node.__dict__.values():
-            if type(value) is list:
-                pending.extend(each for each in value if isinstance(each, ast.AST) and each._fields)
-            elif isinstance(value, ast.AST) and type(value) not in LEAVES:
+            kind = type(value)
+            if kind in ATOMS:
+                continue
+            if kind is list:
+                pending.extend([each for each in value if isinstance(each, ast.AST) and each._fields])
+            elif isinstance(value, ast.AST):
                 pending.append(value)
 
 

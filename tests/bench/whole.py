@@ -1,7 +1,8 @@
-"""The whole way on a 200 MB root: `slim trace` with and without check, against running the application alone."""
+"""The whole way on a 200 MB root: `slim trace` with and without check: time, processor time and peak memory."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures.roots import debian_root
@@ -18,13 +20,27 @@ ROUNDS = 3
 URL = "http://127.0.0.1:8090/api"
 
 
-def seconds(command: Sequence[str]) -> float:
-    """Wall time of a command that must succeed."""
-    began = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=HOUSE)
-    if done.returncode:
-        raise SystemExit(f"{command}: {done.stderr.decode(errors='replace')}")
-    return time.monotonic() - began
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command and the children that it waited for took."""
+
+    wall: float  # seconds
+    processor: float  # seconds, user and system
+    memory: int  # bytes; the largest resident set of any one of its processes
+
+
+def cost(command: Sequence[str]) -> Cost:
+    """The cost of a command that must succeed."""
+    with tempfile.TemporaryFile() as said:
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, cwd=HOUSE)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{command}: {said.read().decode(errors='replace')}")
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
 
 
 def main() -> None:
@@ -47,13 +63,17 @@ def main() -> None:
                 "-c",
                 f"tar -C {root} -cf - . | gzip -6 | cat > {folder}/fat",
             ]
-        times: dict[str, list[float]] = {name: [] for name in rows}
+        costs: dict[str, list[Cost]] = {name: [] for name in rows}
         for _ in range(ROUNDS):
             for name, command in rows.items():
-                times[name].append(seconds(command))
-    print(f"{'':40} {'median s':>9} {'min':>6} {'max':>6}")
-    for name, found in times.items():
-        print(f"{name:40} {statistics.median(found):9.2f} {min(found):6.2f} {max(found):6.2f}")
+                costs[name].append(cost(command))
+    print(f"{'':40} {'median s':>9} {'min':>6} {'max':>6} {'cpu s':>6} {'peak MB':>8}")
+    for name, found in costs.items():
+        wall = [each.wall for each in found]
+        print(
+            f"{name:40} {statistics.median(wall):9.2f} {min(wall):6.2f} {max(wall):6.2f} "
+            f"{min(each.processor for each in found):6.2f} {max(each.memory for each in found) / 1e6:8.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ types: $(VENV)/.tests
 	$(BIN)/mypy
 
 bench: $(VENV)/.tests
-	@sh fixtures/system-packages.sh
+	@sh fixtures/system-packages.sh reprozip care buildah pax-utils hyperfine
 	$(BIN)/python -m tests.bench
 
 fmt: $(VENV)/.tests

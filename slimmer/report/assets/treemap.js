@@ -138,8 +138,10 @@ class Treemap {
     const last = item.name.slice(item.name.lastIndexOf("/", item.name.length - 2) + 1);
     const name = [item.name, last].find((each) => each.length <= fits) || `${last.slice(0, fits - 1)}…`;
     if (height > 20 && (fits >= 5 || name === last)) {
-      cell.append(draw("text", { x: x + 6, y: y + 16 }, name));
-      if (height > 38 && width > 62) cell.append(draw("text", { class: "small", x: x + 6, y: y + 31 }, bytes(whole)));
+      const on = stay > height - 4 ? "on" : ""; // the label lies on what stays
+      cell.append(draw("text", { class: on, x: x + 6, y: y + 16 }, name));
+      if (height > 38 && width > 62)
+        cell.append(draw("text", { class: `small ${on}`, x: x + 6, y: y + 31 }, bytes(whole)));
     }
     if (item.act) {
       cell.addEventListener("click", item.act);

@@ -76,9 +76,13 @@ class Site(Territory):
         self._found[package] = found
         for top in found.tops:
             self._tops.setdefault(top, package)
+        last = ""
         for path in found.paths or ():
             self._files.setdefault(path, package)
-            folder = path.rpartition("/")[0]
+            folder = path[: path.rfind("/")]
+            if folder == last:  # a list goes folder by folder
+                continue
+            last = folder
             while len(folder) > len(self.home) and folder.startswith(self.home):
                 before = self._folders.get(folder, package)
                 if before is None:

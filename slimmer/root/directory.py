@@ -129,8 +129,20 @@ class DirectoryRoot(Root):
 
     def _below(self, top: str) -> Iterator[Entry]:
         """As the base does it, but by scandir and without filling the cache: memory stays flat."""
+        pending = [iter(self._steps(top))]
+        while pending:
+            for _, entry, descend in pending[-1]:
+                if descend:
+                    pending.append(iter(self._steps(entry.path)))
+                    break
+                yield entry
+            else:
+                pending.pop()
+
+    def _steps(self, top: str) -> list[tuple[bytes, Entry, bool]]:
+        """What is in a directory, in order; each directory once for itself and once for what is in it."""
         if top in self._closed:
-            return
+            return []
         prefix = "/" if top == "/" else f"{top}/"
         steps: list[tuple[bytes, Entry, bool]] = []
         try:
@@ -149,13 +161,9 @@ class DirectoryRoot(Root):
                         steps.append((raw + b"/", entry, True))
         except OSError:
             self._unreadable[top] = None
-            return
+            return []
         steps.sort(key=_first)
-        for _, entry, descend in steps:
-            if descend:
-                yield from self._below(entry.path)
-            else:
-                yield entry
+        return steps
 
     def open(self, path: str) -> BinaryIO:
         found = self.entry(path)

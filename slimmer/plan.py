@@ -99,7 +99,7 @@ def make_plan(
     unsure.sort(key=lambda doubt: (-doubt.weight, doubt.kind, doubt.path))
     generated = _generate(root, index, kept, scanner_data=reach.scanner_data)
     full = GeneratedRoot(root, generated, "/var/lib/dpkg/status")
-    reasons = {path: closure.paths[path].reasons for path in kept}
+    reasons = {path: closure.paths[path].at(level) for path in kept}
     for path in generated:
         _add(reasons, path, Reason(GENERATED, "made anew for what is kept"), full)
     paths = tuple(sorted(reasons, key=sort_key))

@@ -21,10 +21,19 @@ MAX_REASONS = 24  # of one path; /usr has as many reasons as there are files bel
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One path of the closure: the lowest level that holds it, and why."""
+    """One path of the closure: why it stays, and from which level on each reason counts. The first is the lowest."""
 
-    level: Level
     reasons: tuple[Reason, ...]
+    since: tuple[Level, ...]
+
+    @property
+    def level(self) -> Level:
+        """The lowest level that holds it."""
+        return self.since[0]
+
+    def at(self, level: Level) -> tuple[Reason, ...]:
+        """The reasons that count at a level: those of a higher one speak of paths that are not there."""
+        return tuple(reason for reason, since in zip(self.reasons, self.since, strict=True) if since <= level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class _Worklist:
         self._never = never
         self._level = Level.RECORDED
         self._reasons: dict[str, list[Reason]] = {}
-        self._levels: dict[str, Level] = {}
+        self._since: dict[str, list[Level]] = {}  # of each reason
         self._queue: deque[Entry] = deque()
         self._trees: set[str] = set()
         self._unsure: dict[Unsure, None] = {}
@@ -86,7 +95,7 @@ class _Worklist:
             if level <= highest:
                 self._reach(level)
         order = sorted(self._reasons, key=sort_key)
-        kept = {path: Kept(self._levels[path], tuple(self._reasons[path])) for path in order}
+        kept = {path: Kept(tuple(self._reasons[path]), tuple(self._since[path])) for path in order}
         return Closure(kept, tuple(sorted(self._unsure, key=lambda doubt: (-doubt.weight, doubt.kind, doubt.path))))
 
     def _reach(self, level: Level) -> None:
@@ -149,9 +158,9 @@ class _Worklist:
     def _keep(self, path: str, reason: Reason, entry: Entry | None = None) -> None:
         reasons = self._reasons.get(path)
         if reasons is not None:
-            # What a higher level would say of it is no reason at its own.
-            if self._levels[path] == self._level and len(reasons) < MAX_REASONS and reason not in reasons:
+            if len(reasons) < MAX_REASONS and reason not in reasons:
                 reasons.append(reason)
+                self._since[path].append(self._level)
             return
         if self._never(path):
             return
@@ -160,7 +169,7 @@ class _Worklist:
             return
         self._parents(path)
         self._reasons[path] = [reason]
-        self._levels[path] = self._level
+        self._since[path] = [self._level]
         self._queue.append(entry)
 
     def _parents(self, path: str) -> None:
@@ -175,5 +184,5 @@ class _Worklist:
             entry = self._root.entry(each)
             if entry is not None:
                 self._reasons[each] = [Reason("directory", f"holds {path}", path)]
-                self._levels[each] = self._level
+                self._since[each] = [self._level]
                 self._queue.append(entry)

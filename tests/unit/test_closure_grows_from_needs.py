@@ -104,7 +104,9 @@ class Again(Rule):
 
 def test_a_higher_level_gives_no_reason_to_a_path_of_a_lower_one(tmp_path: Path) -> None:
     plant(tmp_path, {"x": "x"})
-    assert [reason.rule for reason in closure(tmp_path, recording("/x"), Again()).paths["/x"].reasons] == ["recorded"]
+    kept = closure(tmp_path, recording("/x"), Again()).paths["/x"]
+    assert [reason.rule for reason in kept.at(Level.REACHABLE)] == ["recorded"]
+    assert [reason.rule for reason in kept.at(Level.PACKAGES)] == ["recorded", "again"]
 
 
 class Whole(Rule):

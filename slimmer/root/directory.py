@@ -181,13 +181,10 @@ class DirectoryRoot(Root):
         """As the base does it, in three system calls: asked for most files of a root."""
         location = self.location(entry.path)
         try:
-            handle = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
+            with untouched(location, os.O_NOFOLLOW | os.O_NONBLOCK) as handle:
                 data = os.read(handle, min(limit, entry.size + 1))
                 while len(data) < limit and (more := os.read(handle, min(limit - len(data), 1 << 20))):
                     data += more
-            finally:
-                os.close(handle)
         except OSError as error:
             raise SlimmerError(f"cannot read {location}: {error.strerror}") from error
         return data

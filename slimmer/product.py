@@ -22,6 +22,7 @@ from slimmer.packages.purl import os_release
 from slimmer.plan import Plan
 from slimmer.recipe import Layers, Recipe
 from slimmer.report.build import ReportBuilder
+from slimmer.report.html import MOST_REMOVED
 from slimmer.report.model import KeptPath, RemovedPath, Report, Subject
 from slimmer.report.rows import Rows
 from slimmer.report.write import write_manifest, write_removed, write_report
@@ -113,8 +114,14 @@ def write_review(
     with open(directory / "manifest.json", "w", encoding="utf-8") as stream:
         write_manifest(stream, kept())
     with open(directory / "removed.json", "w", encoding="utf-8") as stream:
-        write_removed(stream, removed())
+        gone = write_removed(stream, removed())
     said = list(notes)
+    if rows.unsearched:
+        said.append(
+            f"{rows.unsearched} of the removed files were looked at for secrets by their names alone, so many are they"
+        )
+    if gone > MOST_REMOVED:
+        said.append(f"report.html lists the first {MOST_REMOVED} of {gone} removed paths; removed.json has all")
     if isinstance(fat, DirectoryRoot) and fat.unreadable:
         first = ", ".join(fat.unreadable[:3])
         said.append(f"{len(fat.unreadable)} directories could not be read and are not in the lists, e.g. {first}")

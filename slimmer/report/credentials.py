@@ -139,14 +139,18 @@ def suspicious(entry: Entry, *, owned: bool) -> bool:
 _OWNED_NAMES = frozenset({"shadow", "gshadow", "shadow-", "gshadow-"})
 
 
+def named_secret(entry: Entry) -> str:
+    """The kind of secret that a file's name alone tells, "" for none."""
+    name = entry.path[entry.path.rfind("/") + 1 :]
+    return _NAMED.get(name, "") or ("key-store" if name.endswith(_STORES) else "")
+
+
 def credential(root: Root, entry: Entry, *, owned: bool) -> str:
     """The kind of secret in a file, "" for none. A file that cannot be read is judged by its name only."""
-    name = entry.path[entry.path.rfind("/") + 1 :]
-    known = _NAMED.get(name, "")
+    known = named_secret(entry)
     if known:
         return known
-    if name.endswith(_STORES):
-        return "key-store"
+    name = entry.path[entry.path.rfind("/") + 1 :]
     if entry.size > LIMIT:
         return ""
     try:

@@ -17,6 +17,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,6 +33,7 @@ from slimmer.root.model import FileType
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("data.js", "dom.js", "grid.js", "treemap.js", "panel.js", "main.js")
+MOST_REMOVED = 250_000  # rows; a page with more is slow to open, and removed.json has them all
 _MAP = '<h2>Where the bytes are</h2><div id="map"></div>'
 LISTED = 200
 _TYPES = {kind: number for number, kind in enumerate(FileType)}
@@ -140,7 +142,7 @@ def _parts(output: Output, report: Report, diff: Diff | None) -> Iterator[str]:
         opening = ","
     yield ("" if opening == "," else opening) + '],"removed":['
     opening = ""
-    for gone in output.removed():
+    for gone in islice(output.removed(), MOST_REMOVED):
         yield opening + _encode(tables.removed(gone))
         opening = ","
     changes = _encode(_changes(diff) if diff else None)

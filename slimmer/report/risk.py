@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from slimmer.report.credentials import credential, suspicious
+from slimmer.report.credentials import credential, named_secret, suspicious
 from slimmer.report.model import Mark, Risk
 from slimmer.root.model import Entry, FileType, Root
 
@@ -105,11 +105,16 @@ class Marker:
         self._uid = uid
         self._gids = frozenset(gids)
         self._listens = listens or {}
+        self._searched = 0
+        self.unsearched = 0  # removed files that were judged by their name alone
 
-    def marks(self, entry: Entry, xattrs: Mapping[str, bytes] | None, *, owned: bool = False) -> tuple[Mark, ...]:
+    def marks(
+        self, entry: Entry, xattrs: Mapping[str, bytes] | None, *, owned: bool = False, removed: bool = False
+    ) -> tuple[Mark, ...]:
         """The marks of a path, in the order of Risk. `xattrs` None: look them up where they matter.
 
         `owned`: a package holds the path, so its content is read only when its name asks for it.
+        `removed`: its content is read only as long as SEARCHED such files were not enough.
         """
         kind, mode, path = entry.type, entry.mode, entry.path
         found: list[Mark] = []
@@ -134,7 +139,12 @@ class Marker:
         if kind in _WRITABLE:
             self._writable(entry, found)
         if regular and entry.size and suspicious(entry, owned=owned):
-            secret = credential(self._root, entry, owned=owned)
+            self._searched += removed
+            if removed and self._searched > SEARCHED:
+                self.unsearched += 1
+                secret = named_secret(entry)
+            else:
+                secret = credential(self._root, entry, owned=owned)
             if secret:
                 found.append(Mark(Risk.CREDENTIAL, secret))
         if self._listens and 0 < self._listens.get(path, 0) < 1024:
@@ -158,4 +168,5 @@ class Marker:
         return bool(entry.mode & 0o002)
 
 
+SEARCHED = 50_000  # a whole machine as fat root has a million small files, and none of these gets into the image
 _WRITABLE = frozenset({FileType.FILE, FileType.DIRECTORY, FileType.FIFO, FileType.SOCKET})

@@ -38,7 +38,14 @@ class Rows:
     def removed(self, entry: Entry) -> RemovedPath:
         """The row of a path that does not stay."""
         package, also = self._packages(entry)
-        return RemovedPath(entry, package, self._marker.marks(entry, None, owned=package is not None), also)
+        return RemovedPath(
+            entry, package, self._marker.marks(entry, None, owned=package is not None, removed=True), also
+        )
+
+    @property
+    def unsearched(self) -> int:
+        """How many removed files were looked at for secrets by their names alone, as there are so many."""
+        return self._marker.unsearched
 
     def _packages(self, entry: Entry) -> tuple[Package | None, tuple[Package, ...]]:
         if entry.type is FileType.DIRECTORY:

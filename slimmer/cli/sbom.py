@@ -27,17 +27,15 @@ def command(out: str, kind: str, no_files: bool, target: str) -> None:
     output = open_output(out)
     found = bill(output, files=not no_files)
     epoch = source_date_epoch(dict(os.environ)) or 0
-    try:
-        if kind == "cyclonedx":
-            from slimmer.report.sbom_cyclonedx import cyclonedx
+    # Either library takes a while to load.
+    if kind == "cyclonedx":
+        from slimmer.report.sbom_cyclonedx import cyclonedx
 
-            text = cyclonedx(found, epoch=epoch)
-        else:
-            from slimmer.report.sbom_spdx import spdx
+        text = cyclonedx(found, epoch=epoch)
+    else:
+        from slimmer.report.sbom_spdx import spdx
 
-            text = spdx(found, {} if no_files else sha1_of_files(output), epoch=epoch)
-    except ImportError as error:
-        raise SlimmerError(f"{error.name} is not installed", "pip install 'slimmer[sbom]'") from error
+        text = spdx(found, {} if no_files else sha1_of_files(output), epoch=epoch)
     if target == "-":
         click.echo(text, nl=False)
         return

@@ -20,9 +20,6 @@ from slimmer.root.directory import DirectoryRoot
 from tests.report_outputs import make_output, with_parents
 from tests.support import plant
 
-pytest.importorskip("cyclonedx", reason="cyclonedx-python-lib is not installed")
-pytest.importorskip("spdx_tools", reason="spdx-tools is not installed")
-
 STATUS = """\
 Package: libssl
 Status: install ok installed

@@ -219,6 +219,7 @@ def session_options(
         architecture=place.architecture,
         qemu=recipe.source.qemu,
         identity=identity or Identity(),
+        fresh_tmp=not place.root.children("/tmp"),  # what lies there may be the application
         isolation=place.isolation,
         saved=place.saved,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ def page(browser: Any) -> Iterator[Drive]:
 def rows(driver: Any, tab: str) -> list[str]:
     """What the lead cell of each drawn row says."""
     script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent)"
-    found: list[str] = driver.execute_script(script, f"#tab-{tab} .row .lead")
+    found: list[str] = []
+    until = time.monotonic() + 3.0
+    while not found and time.monotonic() < until:  # what a click asks for is drawn an event later
+        found = driver.execute_script(script, f"#tab-{tab} .row .lead")
     return found
 
 

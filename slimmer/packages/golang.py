@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
+from slimmer.packages.carriers import Carriers
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
-from slimmer.packages.territory import Territory
-from slimmer.root.model import FileType, Root
+from slimmer.root.model import Entry, Root
 
 MAGIC = b"\xff Go buildinf:"
 SMALLEST = 500_000  # bytes; a Go program that prints one line has more than a million
@@ -34,45 +34,13 @@ def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> I
         yield Programs(root, directory, candidates)
 
 
-class Programs(Territory):
+class Programs(Carriers):
     """The Go programs of one directory; each is looked into only when it is asked for."""
 
-    lazy = True
-    exclusive = True  # the directories below have their own
-
-    def __init__(self, root: Root, home: str, names: frozenset[str]) -> None:
-        super().__init__(root, home)
-        self._names = names
-        self._found: dict[str, tuple[Package, ...]] = {}
-
-    def packages(self) -> Sequence[Package]:
-        return [package for name in sorted(self._names) for package in self._inside(f"{self.home}/{name}")]
-
-    def owners(self, path: str) -> Sequence[Package]:
-        folder, _, name = path.rpartition("/")
-        return self._inside(path) if folder == self.home and name in self._names else ()
-
-    def _inside(self, path: str) -> tuple[Package, ...]:
-        known = self._found.get(path)
-        if known is None:
-            entry = self.root.entry(path)
-            known = ()
-            if entry is not None and entry.type is FileType.FILE and entry.mode & 0o111 and entry.size >= SMALLEST:
-                known = tuple(modules(self.root, path))
-            self._found[path] = known
-        return known
-
-    def files(self, package: Package) -> Sequence[str]:
-        return (package.location,)
-
-    def metadata_files(self, package: Package) -> Sequence[str]:
-        return (package.location,)
-
-    def copyright_files(self, package: Package) -> Sequence[str]:
-        return ()
-
-    def depends(self, package: Package) -> Sequence[str]:
-        return ()
+    def look(self, entry: Entry) -> tuple[Package, ...]:
+        if not entry.mode & 0o111 or entry.size < SMALLEST:
+            return ()
+        return tuple(modules(self.root, entry.path))
 
 
 def modules(root: Root, path: str) -> Iterator[Package]:

@@ -18,8 +18,8 @@ from slimmer.errors import CheckFailed, SlimmerError
 from slimmer.exercise.drive import Observer, ending, last_lines
 from slimmer.exercise.model import RunOutcome
 from slimmer.exercise.perform import Performed, binds, perform, session_options
-from slimmer.image.archive import write_archive
-from slimmer.image.layout import Image
+from slimmer.image.archive import split_tag, write_archive
+from slimmer.image.layout import Image, check_ref
 from slimmer.image.reference import Reference
 from slimmer.image.times import MtimePolicy
 from slimmer.image.unpack import write_rootfs
@@ -45,7 +45,6 @@ class Outputs:
 
     directory: Path
     archive: str = ""  # a file, or "-" for stdout
-    archive_tag: str = ""
     rootfs: str = ""
     push: str = ""
     check: bool = True
@@ -56,8 +55,11 @@ class Outputs:
         if self.push:
             Reference.parse(self.push)  # a name that is none is said before the work, not after it
 
-    def try_places(self) -> None:
-        """Raises SlimmerError when something cannot be written where it is to go: better before the work."""
+    def try_places(self, recipe: Recipe) -> None:
+        """Raises SlimmerError when something cannot be written where, or as what, it is to go: before the work."""
+        check_ref(recipe.image.tag)
+        if self.archive:
+            split_tag(_archive_name(recipe))
         if self.rootfs:
             with beside(Path(self.rootfs), "the tree", "--rootfs DIR"):
                 pass
@@ -94,7 +96,7 @@ class Result:
 
 def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """The whole way. Raises SlimmerError; CheckFailed when the slim image does not do what the fat root does."""
-    outputs.try_places()
+    outputs.try_places(recipe)
     with workspace(outputs.directory) as space, leftovers.directory() as aside:
         opened = open_for(recipe, hidden=[*outputs.hidden(space), aside], say=teller.say)
         opened, performed, recording = record_runs(opened, recipe, teller, aside)
@@ -104,7 +106,7 @@ def trace(recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
 def build(recordings: Sequence[Recording], recipe: Recipe, outputs: Outputs, teller: Teller) -> Result:
     """Closure and image from recordings made before; checked when the recipe says how."""
     recording = merge_all(recordings)
-    outputs.try_places()
+    outputs.try_places(recipe)
     with workspace(outputs.directory) as space:
         opened = open_for(recipe, hidden=outputs.hidden(space), say=teller.say)
         here = fingerprint(opened.root)
@@ -326,7 +328,7 @@ def _archive(
     """The archive, beside its place, or on stdout."""
     if not outputs.archive:
         return
-    tag = outputs.archive_tag or (recipe.image.tag if recipe.image.tag != "latest" else "slimmer:latest")
+    tag = _archive_name(recipe)
     if outputs.archive == "-":
         write_archive(layout, sys.stdout.buffer, tag)
         sys.stdout.buffer.flush()
@@ -336,6 +338,10 @@ def _archive(
     with open(part, "wb") as stream:
         write_archive(layout, stream, tag)
     yield part, target
+
+
+def _archive_name(recipe: Recipe) -> str:
+    return recipe.image.tag if recipe.image.tag != "latest" else "slimmer:latest"
 
 
 def _write(path: Path, text: str) -> None:

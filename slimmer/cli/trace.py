@@ -37,7 +37,6 @@ def outputs_from(options: dict[str, Any]) -> Outputs:
     return Outputs(
         directory=Path(options["output"]),
         archive=options.get("archive") or "",
-        archive_tag=options.get("tag") or "",
         rootfs=rootfs,
         push=options.get("push") or "",
         check=options.get("check", True),

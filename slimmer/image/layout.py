@@ -109,6 +109,14 @@ def write_top(directory: Path, index_json: bytes) -> None:
     _write(directory / "oci-layout", LAYOUT_VERSION)
 
 
+def check_ref(ref: str) -> None:
+    """Raises SlimmerError when a layout cannot hold an image under this name."""
+    if not REF.fullmatch(ref):
+        raise SlimmerError(
+            f"{ref!r} cannot name an image", "use letters and digits, with single - . _ : @ / + between them"
+        )
+
+
 def write_layout(
     directory: Path,
     config: ImageConfig,
@@ -123,10 +131,7 @@ def write_layout(
     `created` is seconds since 1970 (SOURCE_DATE_EPOCH when that is set); `comments` names
     the layers in the history. Raises SlimmerError.
     """
-    if not REF.fullmatch(ref):
-        raise SlimmerError(
-            f"{ref!r} cannot name an image", "use letters and digits, with single - . _ : @ / + between them"
-        )
+    check_ref(ref)
     for layer in layers:
         if not blob_path(directory, layer.digest).is_file():
             raise SlimmerError(f"{directory} does not hold the layer {layer.digest}")

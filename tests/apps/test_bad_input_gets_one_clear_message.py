@@ -222,7 +222,14 @@ CASES = (
     Case("no target", ("--run", "true", "--secret", "/etc/passwd:x"), 2, ("is not SOURCE:TARGET",)),
     Case("no profile", ("--run", "true", "--profile", "/nowhere.toml"), 1, ("cannot read the profile /nowhere.toml",)),
     Case("no recipe", ("--recipe", "/nowhere.toml"), 2, ("cannot read the recipe /nowhere.toml",)),
-    Case("no tag", ("--run", "true", "--tag", "Not A Tag"), 1, ("'Not A Tag' cannot name an image",)),
+    # Said before the run, which would fail otherwise.
+    Case("no tag", ("--run", "sh -c 'exit 9'", "--tag", "Not A Tag"), 1, ("'Not A Tag' cannot name an image",)),
+    Case(
+        "no name of an archive",
+        ("--run", "sh -c 'exit 9'", "--tag", "App", "--archive", "image.tar"),
+        1,
+        ("'App' cannot name an image", "small letters"),
+    ),
     Case("no push", ("--run", "true", "--push", "UPPER CASE"), 1, ("UPPER CASE",)),
     Case(
         "an archive nowhere",

@@ -74,7 +74,8 @@ class Service:
         self._channel.close()
         blocks: list[bytes] = []
         with self._words, contextlib.suppress(OSError):
-            self._words.sendall(b"finish\n")
+            with contextlib.suppress(OSError):  # it may have ended already, with a last word to read
+                self._words.sendall(b"finish\n")
             while block := self._words.recv(1 << 16):
                 blocks.append(block)
         status = self._reap()

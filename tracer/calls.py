@@ -6,22 +6,15 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from tracer import paths
-from tracer.memory import PATH_MAX
-from tracer.namespace import Elsewhere
 from tracer.processes import RESOLVE_IN_ROOT, Process
-from tracer.recording import ENVIRONMENT
-from tracer.syscalls import AT_EMPTY_PATH, STAT, WRITE, Action, Call, Convention, Effect, open_mask
+from tracer.syscalls import STAT, WRITE, Action, Call, Convention, Effect, open_mask
 
 if TYPE_CHECKING:
     from tracer.collector import Collector
 
-_HERE = 0xFFFFFF9C
-_ENVIRONMENT = frozenset(name.encode() for name in ENVIRONMENT)
-_GAP, _ARENA = 4096, 1 << 17  # bytes: execve's strings mostly lie together, and are read together
 _SIGNIFICANT_MOUNTS = 4096 | 8192  # MS_BIND, MS_MOVE: the source is a path, whatever it looks like
 _BPF_OBJ_PIN = 6
 _SOCKETCALL_BIND, _SOCKETCALL_SENDTO = 2, 11
@@ -50,8 +43,6 @@ class Calls:
                 self._paths(process, call, convention, arguments)
             case Action.OPENAT2:
                 self._openat2(process, convention, arguments)
-            case Action.EXEC:
-                self._exec(process, call, convention, arguments)
             case Action.ADDRESS:
                 (operand,) = call.operands
                 length = arguments[call.extra] & 0xFFFFFFFF
@@ -85,14 +76,14 @@ class Calls:
                 )
             case Action.MOVES_CWD | Action.MOVES_ROOT:
                 pass  # see the effect
+            case Action.EXEC:
+                pass  # see tracer.executions
             case _:
                 assert_never(action)
         if call.effect is not Effect.NONE and (
             call.effect_flag is None or arguments[call.effect_flag[0]] & call.effect_flag[1]
         ):
-            collector.processes.unsettled.add(process.tid)
-            if call.effect is Effect.ROOT and call.name != "chroot":
-                collector.processes.mounts_differ = True
+            collector.processes.moves(process, root=call.effect is Effect.ROOT, mounts=call.name != "chroot")
         return 0 if self._pretend and _privileged(call, arguments) else None
 
     def _paths(self, process: Process, call: Call, convention: Convention, arguments: Sequence[int]) -> None:
@@ -154,74 +145,6 @@ class Calls:
         raw = self._collector.memory.string(process.tid, struct.unpack("=Q", attribute)[0])
         if raw:
             self._collector.note(process, None, raw, WRITE if arguments[0] & 0xFFFFFFFF == _BPF_OBJ_PIN else STAT)
-
-    def _exec(self, process: Process, call: Call, convention: Convention, arguments: Sequence[int]) -> None:
-        collector = self._collector
-        (operand,) = call.operands
-        fd = None if operand.dirfd is None else arguments[operand.dirfd] & 0xFFFFFFFF
-        raw = collector.memory.string(process.tid, arguments[operand.path])
-        path: bytes | None = None
-        if raw:
-            collector.note(process, fd, raw, operand.mask)
-            path = self._found(process, fd, raw)
-        elif raw == b"" and fd is not None and operand.flags is not None and arguments[operand.flags] & AT_EMPTY_PATH:
-            path = collector.descriptor(process, fd, operand.mask)
-        if path is not None:
-            environment = self._environment(process, arguments[call.extra], convention.pointer)
-            collector.executions.add((path, collector.processes.base(process), environment))
-        collector.processes.executing(process.tid)
-        collector.memory.forget(process.tid)
-
-    def _found(self, process: Process, fd: int | None, raw: bytes) -> bytes | None:
-        """The path of what exec will find, None when it will find nothing (a search along PATH)."""
-        processes = self._collector.processes
-        base = processes.base(process)
-        if raw.startswith((b"/proc/", b"/dev/")):
-            return processes.through(process, raw)
-        scope = process.absolute if raw.startswith(b"/") else process.relative
-        if isinstance(scope, Elsewhere):
-            return scope.place(raw) if processes.resolve(process, scope.own(raw)) is not None else None
-        if fd is not None and fd != _HERE and not raw.startswith(b"/"):
-            base = processes.link(process, b"fd/%d" % fd) or b""
-        path = paths.join(process.root, base, raw)
-        return path if processes.resolve(process, path) is not None else None
-
-    def _environment(self, process: Process, address: int, pointer: int) -> tuple[tuple[bytes, bytes], ...]:
-        """The variables of ENVIRONMENT, from the array that exec was given."""
-        memory, tid = self._collector.memory, process.tid
-        block = memory.read(tid, address, 512 * pointer) if address else None
-        if not block:
-            return ()
-        addresses: list[int] = []
-        for (value,) in struct.iter_unpack("=Q" if pointer == 8 else "=I", block[: len(block) // pointer * pointer]):
-            if not value:
-                break
-            addresses.append(value)
-        lines: dict[int, bytes | None] = {}
-        for together in _clusters(addresses):
-            low = together[0]
-            arena = memory.read(tid, low, (together[-1] - low + 2 * PATH_MAX) & -PATH_MAX) or b""
-            for each in together:
-                end = arena.find(b"\0", each - low)
-                lines[each] = arena[each - low : end] if end >= 0 else memory.string(tid, each)
-        found: dict[bytes, bytes] = {}
-        for each in addresses:
-            name, _, value_text = (lines[each] or b"").partition(b"=")
-            if name in _ENVIRONMENT:
-                found.setdefault(name, value_text)  # the first counts, as for getenv
-        return tuple(sorted(found.items()))
-
-
-def _clusters(addresses: Sequence[int]) -> Iterator[list[int]]:
-    """Those that lie close together, in order."""
-    together: list[int] = []
-    for each in sorted(addresses):
-        if together and (each - together[-1] > _GAP or each - together[0] > _ARENA):
-            yield together
-            together = []
-        together.append(each)
-    if together:
-        yield together
 
 
 def _called(process: Process) -> str:

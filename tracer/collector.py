@@ -9,8 +9,10 @@ kinds it passed them with. Turning these into paths waits until the end.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from os import pread
 
 from tracer import paths
 from tracer.memory import NONE, ONE, SHORT, Memory, Window, readv
@@ -20,6 +22,7 @@ from tracer.recording import Access, Execution, Kind
 from tracer.syscalls import (
     AT_EMPTY_PATH,
     EXEC,
+    HERE,
     LINK,
     LIST,
     READ,
@@ -32,12 +35,16 @@ from tracer.syscalls import (
     open_mask,
 )
 
-ARGUMENTS = 6  # where a stop's fields have the first argument, for both recorders
-HERE = 0xFFFFFF9C  # AT_FDCWD as an unsigned int
+ARGUMENTS = 4  # where a stop's fields have the first argument, for both recorders
 _KINDS = tuple(Kind)
 
 Started = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]  # of an Execution
 Row = tuple[int, int, int, int, Call, Convention]
+
+
+def key(number: int, audit: int) -> int:
+    """A call's number and its convention's, as they lie side by side in a struct seccomp_notif."""
+    return number | audit << 32 if sys.byteorder == "little" else number << 32 | audit
 
 
 @dataclass(slots=True)
@@ -58,56 +65,68 @@ class Collector:
         self, kernel: Sequence[Convention], before_change: Callable[[str], None] | None = None, *, pretend: bool = False
     ) -> None:
         from tracer.calls import Calls
+        from tracer.executions import Executions
 
         self.memory = Memory(self._closed)
         self.processes = Processes(self.memory.helpers.link)
         self.executions: set[Started] = set()
+        self._window = Window(SHORT)
         self.notes: set[str] = set()
         self._before_change = before_change
         self._calls = Calls(self, pretend=pretend)
-        self._window = Window(SHORT)
-        self._rows: dict[tuple[int, int], Row] = {
-            (convention.audit, number): self._row(call, convention)
+        self._execute = Executions(self).stop
+        self._rows: dict[int, Row] = {
+            key(number, convention.audit): self._row(call, convention)
             for convention in kernel
             for number, call in convention.calls.items()
         }
 
     def _row(self, call: Call, convention: Convention) -> Row:
-        """The hot ones (one operand, fixed or open's mask) begin with 0 or 1; the rest with 2."""
+        """The hot ones (one operand, fixed or open's mask) begin with 0 or 1; exec with 3; the rest with 2."""
         common = call.action in (Action.PATHS, Action.OPEN) and len(call.operands) == 1 and call.effect is Effect.NONE
         if common and not self._calls.pretends(call):
             (operand,) = call.operands
             at = -1 if operand.dirfd is None else operand.dirfd + ARGUMENTS
             extra = call.extra + ARGUMENTS if call.action is Action.OPEN else operand.mask
             return int(call.action), operand.path + ARGUMENTS, at, extra, call, convention
-        return 2, 0, 0, 0, call, convention
+        return 3 if call.action is Action.EXEC else 2, 0, 0, 0, call, convention
 
-    def stop(self, tid: int, number: int, audit: int, fields: Sequence[int]) -> int | None:
-        """Note what a stopped thread is about to do. `fields[ARGUMENTS:]` are its arguments.
+    def stop(self, tid: int, which: int, fields: Sequence[int]) -> int | None:
+        """Note what a stopped thread is about to do: `which` call (a `key`), with the arguments `fields[ARGUMENTS:]`.
 
         Gives None when the call may go on; else its result in place of doing it, as the kernel gives results.
         """
-        row = self._rows.get((audit, number))
+        row = self._rows.get(which)
         if row is None:
             return None
         processes = self.processes
         if processes.unsettled:
             processes.settle(tid)
         shape, path, at, extra, call, convention = row
+        if shape == 3:
+            self._execute(tid, call, convention, fields[ARGUMENTS : ARGUMENTS + 6])
+            return None
         process = processes.known.get(tid)
         if process is None:
-            process = processes.meet(tid, call.action is Action.EXEC)
+            process = processes.meet(tid)
         if shape == 2:
             return self._calls.stop(process, call, convention, fields[ARGUMENTS : ARGUMENTS + 6])
-        window = self._window
-        window.remote[0] = fields[path]
         raw: bytes | None
-        if readv(tid, window.local_at, ONE, window.remote_at, ONE, NONE) == SHORT:
+        if process.memory < 0:
+            window = self._window
+            window.remote[0] = fields[path]
+            count = readv(tid, window.local_at, ONE, window.remote_at, ONE, NONE)
             raw = window.buffer.value
-            if len(raw) == SHORT:
+            if len(raw) >= count:  # longer, or not to be read in this way
                 raw = self.memory.string(tid, fields[path])
-        else:  # near the end of a mapping, or not to be read in this way
-            raw = self.memory.string(tid, fields[path])
+            process.look()
+        else:
+            try:
+                raw = pread(process.memory, SHORT, fields[path])
+            except (OSError, OverflowError):
+                raw = b""
+            end = raw.find(0)
+            raw = raw[:end] if end >= 0 else self.memory.string(tid, fields[path])
         if not raw:
             if raw is not None:
                 self.empty(process, call, fields[ARGUMENTS : ARGUMENTS + 6])

@@ -29,9 +29,9 @@ SEND = 0xC0182101
 SET_FLAGS = 0x40082104
 _SYNC_WAKE_UP = 1
 
-_NOTICE = struct.Struct("=QIIiIQ6Q")
-_EMPTY = bytes(_NOTICE.size)
-_CONTINUE = struct.pack("=qiI", 0, 0, 1)
+_NOTICE = 80  # bytes of a struct seccomp_notif: id, pid, flags, nr, arch, instruction pointer, six arguments
+_ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, val, error, flags
+_CONTINUE = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 
 def code(*, changes: bool) -> bytes:
@@ -61,68 +61,80 @@ def probe() -> str:
     return refusal.decode()
 
 
-def prepare(listener: int) -> None:
-    """Once for each new listener."""
-    with contextlib.suppress(OSError):  # before 6.6
-        fcntl.ioctl(listener, SET_FLAGS, _SYNC_WAKE_UP)
+class Listener:
+    """A listener's descriptor and the memory that notices and answers pass through.
 
+    The kernel insists on a zeroed notice. Bytearrays, because fcntl.ioctl first takes other bytes for an error and
+    formats its message, each time.
+    """
 
-def serve(listener: int, collector: Collector) -> bool:
-    """Serve one listener until a signal comes (True) or its last process is gone (False)."""
-    recv, send, ioctl = RECV, SEND, fcntl.ioctl
-    unpack, empty, go_on, stop = _NOTICE.unpack, _EMPTY, _CONTINUE, collector.stop
-    while True:
+    def __init__(self, fd: int, pid: int) -> None:
+        self.fd = fd
+        self.pid = pid  # that it came from
+        self._notice = bytearray(_NOTICE)
+        self._wide = memoryview(self._notice).cast("Q")
+        self._narrow = memoryview(self._notice).cast("I")
+        with contextlib.suppress(OSError):  # before 6.6
+            fcntl.ioctl(fd, SET_FLAGS, _SYNC_WAKE_UP)
+
+    def serve(self, collector: Collector) -> bool:
+        """Serve until a signal comes (True) or the last process is gone (False)."""
+        fd, recv, send, ioctl = self.fd, RECV, SEND, fcntl.ioctl
+        notice, empty, stop = self._notice, bytes(_NOTICE), collector.stop
+        wide, narrow = self._wide, self._narrow
+        go_on = bytearray(_ANSWER.pack(0, 0, 0, _CONTINUE))
+        identity = memoryview(go_on).cast("Q")
+        while True:
+            notice[:] = empty
+            try:
+                ioctl(fd, recv, notice)
+            except OSError as error:
+                if error.errno == errno.EINTR:
+                    return True
+                if error.errno == errno.ENOENT:  # its sender was killed, or there is none left
+                    return not self._hung_up()
+                raise
+            result = stop(narrow[2], wide[2], wide)
+            if result is None:
+                identity[0] = wide[0]
+                try:
+                    ioctl(fd, send, go_on)
+                    continue
+                except OSError:
+                    pass
+            self._send(result)
+
+    def serve_once(self, collector: Collector) -> bool:
+        """One notice of a listener that poll said is ready; False when there was none."""
+        self._notice[:] = bytes(_NOTICE)
         try:
-            notice = ioctl(listener, recv, empty)
+            fcntl.ioctl(self.fd, RECV, self._notice)
         except OSError as error:
-            if error.errno == errno.EINTR:
-                return True
-            if error.errno == errno.ENOENT:  # its sender was killed, or there is none left
-                return not _hung_up(listener)
+            if error.errno in (errno.EINTR, errno.ENOENT):
+                return False
             raise
-        fields = unpack(notice)
-        answer = stop(fields[1], fields[3], fields[4], fields)
-        reply = notice[:8] + (go_on if answer is None else _result(answer))
-        try:
-            ioctl(listener, send, reply)
-        except OSError:
-            _send(listener, reply)
+        self._send(collector.stop(self._narrow[2], self._wide[2], self._wide))
+        return True
 
-
-def serve_once(listener: int, collector: Collector) -> bool:
-    """One notice of a listener that poll said is ready; False when there was none."""
-    try:
-        notice = fcntl.ioctl(listener, RECV, _EMPTY)
-    except OSError as error:
-        if error.errno in (errno.EINTR, errno.ENOENT):
-            return False
-        raise
-    fields = _NOTICE.unpack(notice)
-    answer = collector.stop(fields[1], fields[3], fields[4], fields)
-    _send(listener, notice[:8] + (_CONTINUE if answer is None else _result(answer)))
-    return True
-
-
-def _send(listener: int, reply: bytes) -> None:
-    """Answer, again when a signal came between; who was killed meanwhile needs none (ENOENT)."""
-    while True:
-        try:
-            fcntl.ioctl(listener, SEND, reply)
-            return
-        except InterruptedError:
-            continue
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+    def _send(self, result: int | None) -> None:
+        """Answer, again when a signal came between; who was killed meanwhile needs none (ENOENT)."""
+        identity = self._wide[0]
+        answer = _ANSWER.pack(identity, 0, 0, _CONTINUE) if result is None else _ANSWER.pack(identity, 0, result, 0)
+        while True:
+            try:
+                fcntl.ioctl(self.fd, SEND, answer)
                 return
-            raise
+            except InterruptedError:
+                continue
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+                    return
+                raise
 
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
 
-def _result(answer: int) -> bytes:
-    """The rest of a struct seccomp_notif_resp that gives a call this result in place of doing it."""
-    return struct.pack("=qiI", 0, answer, 0)
-
-
-def _hung_up(listener: int) -> bool:
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    return any(event & select.POLLHUP for _, event in poll.poll(0))
+    def close(self) -> None:
+        os.close(self.fd)

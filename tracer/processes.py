@@ -11,6 +11,7 @@ Three things make such a memory wrong, and each has its answer:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -20,7 +21,9 @@ from tracer import namespace, paths
 from tracer.namespace import Namespace
 from tracer.seccomp import libc
 
-_KEPT = 4096
+_KEPT = 512
+_FEW = 4  # processes, that cost less to meet again than to ask whether it is needed
+_WORTH_OPENING = 4  # reads: opening and closing cost about as much as these save
 _SYS_OPENAT2 = 437
 RESOLVE_IN_ROOT = 0x10
 
@@ -51,7 +54,19 @@ class Program:
 class Process:
     """One thread. `absolute` and `relative` are the scopes of what it names from its root and from its directory."""
 
-    __slots__ = ("absolute", "base", "cwd_epoch", "namespace", "program", "relative", "root", "root_epoch", "tid")
+    __slots__ = (
+        "_reads",
+        "absolute",
+        "base",
+        "cwd_epoch",
+        "memory",
+        "namespace",
+        "program",
+        "relative",
+        "root",
+        "root_epoch",
+        "tid",
+    )
 
     def __init__(self, tid: int, program: Program) -> None:
         self.tid = tid
@@ -63,6 +78,21 @@ class Process:
         self.base: bytes = b""
         self.absolute: dict[bytes, int] = {}
         self.relative: dict[bytes, int] = {}
+        self.memory = -1  # /proc/TID/mem, opened when it pays
+        self._reads = 0
+
+    def look(self) -> None:
+        """Its memory has been read without `memory`."""
+        self._reads += 1
+        if self._reads == _WORTH_OPENING:
+            with contextlib.suppress(OSError):
+                self.memory = os.open(b"/proc/%d/mem" % self.tid, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """It may be another program soon, or another process under the same number."""
+        if self.memory >= 0:
+            os.close(self.memory)
+            self.memory = -1
 
 
 class Processes:
@@ -83,33 +113,94 @@ class Processes:
         self.root_epoch = 0
         self._armed: dict[int, bool] = {}
         self._nowhere = Nowhere()
+        self._commands = 0  # that were armed
+        self._apart = False  # a root or a directory has changed, or there are two commands
+        self._root: bytes | None = None  # of all, while nothing is apart; None: to be asked
+        self._directory: bytes | None = None  # the same
+        self._repeated: dict[bytes, Program] = {}  # what exec was given → what the process became
+        self._learning: dict[int, bytes] = {}  # what it was given that is on its way
+        self._expected: dict[int, Program] = {}  # what it will be
+
+    def start_from(self, pid: int, prefix: bytes) -> None:
+        """The recorded root is that of this process, and lies at `prefix` of ours."""
+        self.root_pid, self.prefix = pid, prefix
+        self._root = self._directory = None
 
     # -- who
 
-    def meet(self, tid: int, executing: bool) -> Process:
+    def meet(self, tid: int, *, executing: bool = False) -> Process:
         """The process of a number that is not known; `executing` when it stopped for exec."""
         if len(self.known) > _KEPT:
-            self.known.clear()
+            self._forget_all()
         process = self.known[tid] = Process(tid, self._program(tid, executing))
         return process
 
     def arm(self, tid: int) -> None:
         """This process will exec a command; what it does until then is not the command's, and has no program."""
+        self._apart = self._apart or self._commands > 0
+        self._commands += 1
         self._armed[tid] = False
 
-    def executing(self, tid: int) -> None:
-        """It is about to exec; if that fails it is simply met again."""
+    def executing(self, tid: int, seen: bytes = b"") -> None:
+        """It is about to exec; if that fails it is simply met again.
+
+        `seen`, if any, tells all about it: see `repeats`.
+        """
         if tid in self._armed:
             self._armed[tid] = True
-        self.known.clear()  # the whole process becomes another program, and which threads are its is not known
+        self._becomes_another(tid)
+        if seen:
+            self._learning[tid] = seen
+
+    def uniform(self, tid: int) -> bool:
+        """Whether a process surely has the root and the directory that all have: nobody has changed its own."""
+        return not self._apart and tid not in self._armed
+
+    def repeats(self, tid: int, seen: bytes) -> bool:
+        """Whether exec was asked for the same a moment ago, with `executing`; if so, it is done again."""
+        program = self._repeated.get(seen)
+        if program is None:
+            return False
+        self._becomes_another(tid)
+        self._expected[tid] = program
+        return True
+
+    def _becomes_another(self, tid: int) -> None:
+        """All of its threads end but one, which gets the number of the process."""
+        self.forget(tid)
+        self._expected.pop(tid, None)
+        self._learning.pop(tid, None)
+        if len(self.known) < _FEW or not _leads(tid):
+            self._forget_all()
+
+    def moves(self, process: Process, *, root: bool, mounts: bool) -> None:
+        """A process is about to change its directory or a name of one, its root, or its mounts."""
+        self.unsettled.add(process.tid)
+        self._apart = self._apart or process.program is not self.runner
+        if root and mounts:
+            self.mounts_differ = True
 
     def tick(self) -> None:
         """A few times a second."""
-        self.known.clear()
+        self._forget_all()
+        self._root = self._directory = None
+        for each in (self._repeated, self._learning, self._expected):
+            each.clear()
         if self.unsettled:
             self.unsettled.clear()
             self.cwd_epoch += 1
             self.root_epoch += 1
+
+    def forget(self, tid: int) -> None:
+        """It is gone, or another program now."""
+        process = self.known.pop(tid, None)
+        if process is not None:
+            process.close()
+
+    def _forget_all(self) -> None:
+        for process in self.known.values():
+            process.close()
+        self.known.clear()
 
     def settle(self, tid: int) -> None:
         """Someone's chdir or chroot may have happened by now: believe no directory until it is known to have."""
@@ -123,7 +214,13 @@ class Processes:
             if executing or not self._armed[tid]:
                 return self.runner
             del self._armed[tid]
-        return self.program_of(tid)
+        program = self._expected.pop(tid, None)
+        if program is None:
+            program = self.program_of(tid)
+            seen = self._learning.pop(tid, b"")
+            if seen:
+                self._repeated[seen] = program
+        return program
 
     def program_of(self, tid: int) -> Program:
         """The program of a process, whose name is empty when it is gone or closed to us."""
@@ -192,8 +289,12 @@ class Processes:
                 process.root = b""
                 process.absolute = self._elsewhere(process, b"/")
                 return
-        root = self.link(process, b"root")
         process.root_epoch = self.root_epoch
+        if self._root is not None and self.uniform(process.tid):
+            process.root = self._root
+            process.absolute = process.program.scope(process.root, b"")
+            return
+        root = self.link(process, b"root")
         if self._denied:
             process.root = self._last(process.tid)[0]
             process.absolute = process.program.scope(process.root, b"")
@@ -203,6 +304,8 @@ class Processes:
             return
         process.root = b"" if root == b"/" else root
         process.absolute = process.program.scope(process.root, b"")
+        if process.program is not self.runner:
+            self._root = process.root
         self._remember(process)
 
     def refresh_cwd(self, process: Process) -> None:
@@ -211,8 +314,12 @@ class Processes:
         if process.namespace is not None:
             self._refresh_cwd_elsewhere(process, process.namespace)
             return
-        base = self.link(process, b"cwd")
         process.cwd_epoch = self.cwd_epoch
+        if self._directory is not None and self.uniform(process.tid):
+            process.base = self._directory
+            process.relative = process.program.scope(process.root, process.base)
+            return
+        base = self.link(process, b"cwd")
         if self._denied:
             base = self._last(process.tid)[1]
         if base is None:
@@ -221,6 +328,8 @@ class Processes:
             return
         process.base = base
         process.relative = process.program.scope(process.root, base)
+        if process.program is not self.runner:
+            self._directory = base
         self._remember(process)
 
     def directory(self, process: Process, fd: int) -> dict[bytes, int]:
@@ -304,6 +413,15 @@ class Processes:
         if target is None or not target.startswith(b"/"):
             return None
         return paths.join(process.root, target, b"/".join(rest[taken:])) if rest[taken:] else target
+
+
+def _leads(tid: int) -> bool:
+    """Whether a thread is the first of its process."""
+    try:
+        os.close(os.pidfd_open(tid))
+    except OSError:  # EINVAL or ENOENT: it is not; else we cannot tell
+        return False
+    return True
 
 
 def parent_of(pid: int) -> int:

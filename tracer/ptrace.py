@@ -15,14 +15,13 @@ import ctypes
 import os
 import platform
 import signal
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ptrace import PtraceError
 from ptrace.binding import func as binding
 
-from tracer.collector import Collector
+from tracer.collector import ARGUMENTS, Collector, key
 from tracer.seccomp import RET_TRACE, filter_for
 from tracer.syscalls import AARCH64, ARM, I386, X86_64, Action
 
@@ -50,9 +49,9 @@ _BIRTHS = {binding.PTRACE_EVENT_FORK, binding.PTRACE_EVENT_VFORK, binding.PTRACE
 _GROUP_STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 _AT_FILTER = signal.SIGTRAP << 8 | _EVENT_SECCOMP << 16  # a whole wait status
 
-# struct ptrace_syscall_info at a seccomp stop, its first byte apart, so that the
-# arguments begin where those of a notification do.
-_INFO = struct.Struct("=BB2xIQQQ6Q4x4x")
+# struct ptrace_syscall_info at a seccomp stop: op (a byte) and arch in the first 8, ip, sp, nr, six arguments, and 8
+# more. The arguments begin where those of a notification do.
+_INFO = 88  # bytes
 
 _ptrace = ctypes.CDLL(None, use_errno=True)["ptrace"]
 _ptrace.restype = ctypes.c_long
@@ -112,7 +111,9 @@ class Tracer:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._tracees: set[int] = set()
-        self._info = ctypes.create_string_buffer(_INFO.size)
+        self._info = ctypes.create_string_buffer(_INFO)
+        self._wide = memoryview(self._info).cast("B").cast("Q")
+        self._narrow = memoryview(self._info).cast("B").cast("I")
         self._registers: Registers | None = None  # before 5.3 the calls are read from the registers
 
     def __len__(self) -> int:
@@ -132,9 +133,9 @@ class Tracer:
 
     def serve(self, wanted: Sequence[bool]) -> None:
         """Serve stops until there is no tracee, or until `wanted` holds something."""
-        wait, info, size, cont = os.waitpid, self._info, _INFO.size, binding.PTRACE_CONT
-        stop, unpack, at_filter, call = self._collector.stop, _INFO.unpack, _AT_FILTER | 0x7F, _ptrace
-        address = ctypes.addressof(info)
+        wait, size, cont = os.waitpid, _INFO, binding.PTRACE_CONT
+        stop, wide, narrow, at_filter, call = self._collector.stop, self._wide, self._narrow, _AT_FILTER | 0x7F, _ptrace
+        address = ctypes.addressof(self._info)
         while not wanted:
             try:
                 tid, status = wait(-1, _WALL)
@@ -142,8 +143,7 @@ class Tracer:
                 self._tracees.clear()
                 return
             if status == at_filter and call(_GET_SYSCALL_INFO, tid, size, address) > 0:
-                fields = unpack(info)
-                answer = stop(tid, fields[5], fields[2], fields)
+                answer = stop(tid, key(wide[3], narrow[1]), wide)
                 if answer is not None:
                     self._skip(tid, answer)
                 call(cont, tid, None, None)
@@ -194,18 +194,19 @@ class Tracer:
         _ptrace(go_on, tid, None, data)
 
     def _forget(self, tid: int) -> None:
-        self._collector.processes.known.pop(tid, None)
+        self._collector.processes.forget(tid)
         self._collector.memory.forget(tid)
 
     def _filtered(self, tid: int) -> None:
-        if _ptrace(_GET_SYSCALL_INFO, tid, _INFO.size, ctypes.addressof(self._info)) > 0:
-            fields: Sequence[int] = _INFO.unpack(self._info)
+        fields: Sequence[int] = self._wide
+        if _ptrace(_GET_SYSCALL_INFO, tid, _INFO, ctypes.addressof(self._info)) > 0:
+            which = key(self._wide[3], self._narrow[1])
         else:
             try:
-                fields = from_registers(binding.ptrace_getregs(tid), platform.machine())
+                which, fields = from_registers(binding.ptrace_getregs(tid), platform.machine())
             except PtraceError:
                 return  # killed meanwhile
-        answer = self._collector.stop(tid, fields[5], fields[2], fields)
+        answer = self._collector.stop(tid, which, fields)
         if answer is not None:
             self._skip(tid, answer)
 
@@ -226,8 +227,8 @@ class Tracer:
             binding.ptrace_setregs(tid, registers)
 
 
-def from_registers(registers: object, machine: str) -> list[int]:
-    """The fields of a stop, from the registers: for kernels before 5.3, which have no PTRACE_GET_SYSCALL_INFO."""
+def from_registers(registers: object, machine: str) -> tuple[int, list[int]]:
+    """The key and the fields of a stop, from the registers: kernels before 5.3 have no PTRACE_GET_SYSCALL_INFO."""
     name = machine
     if machine == "x86_64" and getattr(registers, "cs", 0) == _I386_CODE_SEGMENT:
         name = "i386"
@@ -236,4 +237,5 @@ def from_registers(registers: object, machine: str) -> list[int]:
     layout = REGISTERS[name]
     wide = (1 << 64) - 1 if name in ("x86_64", "aarch64") else (1 << 32) - 1
     number = getattr(registers, layout.number) & wide
-    return [0, 0, layout.audit, 0, 0, number, *(getattr(registers, name) & wide for name in layout.arguments)]
+    arguments = [getattr(registers, name) & wide for name in layout.arguments]
+    return key(number, layout.audit), [*[0] * ARGUMENTS, *arguments]

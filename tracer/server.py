@@ -103,7 +103,7 @@ class _Server:
         self._words = words
         self._counter = counter
         self._arming: dict[int, socket.socket] = {}
-        self._listeners: dict[int, int] = {}  # a listener and the process that it came from
+        self._listeners: dict[int, notify.Listener] = {}
         self._callers: dict[int, int] = {}  # who is at the other end of a socket in `_arming`
         self._tracer: Tracer | None = None  # imported when first needed
         self._used: set[str] = set()
@@ -127,9 +127,9 @@ class _Server:
             if self._wanted:
                 continue
             if len(self._listeners) == 1 and not tracees:
-                (listener,) = self._listeners
-                if not notify.serve(listener, self._collector):
-                    self._drop(listener)
+                ((fd, listener),) = self._listeners.items()
+                if not listener.serve(self._collector):
+                    self._drop(fd)
             elif tracees and self._tracer is not None:
                 if self._listeners:
                     self._serve_both(self._tracer)
@@ -204,13 +204,12 @@ class _Server:
                 self._watcher.read()
             elif fd in self._listeners:
                 if event & select.POLLIN:
-                    notify.serve_once(fd, self._collector)
+                    self._listeners[fd].serve_once(self._collector)
                 elif event & (select.POLLHUP | select.POLLERR):
                     self._drop(fd)
 
     def _drop(self, listener: int) -> None:
-        del self._listeners[listener]
-        os.close(listener)
+        self._listeners.pop(listener).close()
 
     def _hear_channel(self) -> None:
         while True:
@@ -311,8 +310,7 @@ class _Server:
                 return
             fds, _ = _unpack(control)
             if message and fds:
-                notify.prepare(fds[0])
-                self._listeners[fds[0]] = pid
+                self._listeners[fds[0]] = notify.Listener(fds[0], pid)
                 self._used.add(Method.NOTIFY.value)
                 self._answer(end, GO)
 
@@ -340,8 +338,8 @@ class _Server:
                 except OSError as error:
                     self._answer(self._words, os.fsencode(str(error)))
                     continue
-                self._root_pid = self._collector.processes.root_pid = int(word.split()[1])
-                self._collector.processes.prefix = b"" if root == b"/" else root
+                self._root_pid = int(word.split()[1])
+                self._collector.processes.start_from(self._root_pid, b"" if root == b"/" else root)
                 self._answer(self._words, GO)
 
     def _drain(self) -> None:
@@ -351,7 +349,9 @@ class _Server:
         poll = select.poll()
         for fd in self._listeners:
             poll.register(fd, select.POLLIN)
-        while any(event & select.POLLIN and notify.serve_once(fd, self._collector) for fd, event in poll.poll(0)):
+        while any(
+            event & select.POLLIN and self._listeners[fd].serve_once(self._collector) for fd, event in poll.poll(0)
+        ):
             pass
 
 

@@ -17,6 +17,7 @@ is not looked up. A call that is not in the table is allowed.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 READ, WRITE, EXEC, STAT, LINK, LIST = 1, 2, 4, 8, 16, 32
 
 AT_FDCWD = -100
+HERE = AT_FDCWD & 0xFFFFFFFF  # as a stop has it
 AT_EMPTY_PATH = 0x1000
 
 
@@ -437,6 +439,7 @@ def conventions(machine: str) -> tuple[Convention, ...]:
     return _MACHINES.get(machine, ())
 
 
+@functools.lru_cache(256)  # every open asks, with few different flags
 def open_mask(flags: int, directory_flag: int) -> int:
     """The kinds that the flags of open(2) stand for (include/uapi/asm-generic/fcntl.h; O_DIRECTORY differs)."""
     if flags & 0o10000000:  # O_PATH

@@ -1,0 +1,154 @@
+"""exec: what is executed, from where, and with which of the variables that loaders and runtimes search by.
+
+A build or a shell script executes the same few programs with the same environment thousands of times. So
+what exec was given (path, pointers, strings) is read in one call from where it lay the last time, and when these
+bytes are known, and nobody has changed root or directory, there is nothing left to find out: not even who the
+process is, which would cost three links below /proc/PID, made for us and torn down again when it ends.
+All of that is believed until the next tick only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tracer import paths
+from tracer.memory import SHORT, Gatherer
+from tracer.namespace import Elsewhere
+from tracer.processes import Process
+from tracer.recording import ENVIRONMENT
+from tracer.syscalls import AT_EMPTY_PATH, HERE, Call, Convention
+
+if TYPE_CHECKING:
+    from tracer.collector import Collector
+
+Environment = tuple[tuple[bytes, bytes], ...]  # names and values, sorted
+Places = tuple[tuple[int, int], ...]  # address and size
+
+_NAMES = frozenset(name.encode() for name in ENVIRONMENT)
+_GAP, _ARENA = 4096, 1 << 17  # bytes: the strings mostly lie together, and are read together
+_LAST = 512  # bytes that are read of the last string of an arena, at least
+_POINTERS = 96  # that are read of an environment at first
+_REMEMBERED = 64  # environments, and places of them
+
+
+class Executions:
+    """Handles exec for a collector."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._gatherer = Gatherer()
+        self._environments: dict[tuple[tuple[int, ...], tuple[tuple[int, bytes], ...]], Environment] = {}
+        self._arenas: dict[int, Places] = {}  # address of an environment → where its strings lay
+
+    def stop(self, tid: int, call: Call, convention: Convention, arguments: Sequence[int]) -> None:
+        """A thread is about to execute something."""
+        processes, memory = self._collector.processes, self._collector.memory
+        (operand,) = call.operands
+        pointer, strings = arguments[operand.path], arguments[call.extra]
+        seen = b""
+        if operand.dirfd is None and processes.uniform(tid):
+            places = ((pointer, SHORT), (strings, _POINTERS * convention.pointer), *self._arenas.get(strings, ()))
+            seen = _trimmed(self._gatherer.read(tid, places), _POINTERS * convention.pointer)
+            if seen and processes.repeats(tid, seen):
+                return
+        process = processes.known.get(tid) or processes.meet(tid, executing=True)
+        fd = None if operand.dirfd is None else arguments[operand.dirfd] & 0xFFFFFFFF
+        raw = memory.string(tid, pointer)
+        path: bytes | None = None
+        if raw:
+            self._collector.note(process, fd, raw, operand.mask)
+            path = self._found(process, fd, raw)
+        elif raw == b"" and fd is not None and operand.flags is not None and arguments[operand.flags] & AT_EMPTY_PATH:
+            path = self._collector.descriptor(process, fd, operand.mask)
+        if path is not None:
+            environment, arenas = self._environment(tid, strings, convention.pointer)
+            self._collector.executions.add((path, processes.base(process), environment))
+            if self._arenas.get(strings) != arenas:
+                if len(self._arenas) >= _REMEMBERED:
+                    self._arenas.clear()
+                self._arenas[strings] = arenas
+                seen = b""  # did not see all of it
+        own = raw is not None and raw.startswith((b"/proc/", b"/dev/"))  # means something else for each process
+        processes.executing(tid, seen if path is not None and not own else b"")
+        memory.forget(tid)
+
+    def _found(self, process: Process, fd: int | None, raw: bytes) -> bytes | None:
+        """The path of what exec will find, None when it will find nothing (a search along PATH)."""
+        processes = self._collector.processes
+        base = processes.base(process)
+        if raw.startswith((b"/proc/", b"/dev/")):
+            return processes.through(process, raw)
+        scope = process.absolute if raw.startswith(b"/") else process.relative
+        if isinstance(scope, Elsewhere):
+            return scope.place(raw) if processes.resolve(process, scope.own(raw)) is not None else None
+        if fd is not None and fd != HERE and not raw.startswith(b"/"):
+            base = processes.link(process, b"fd/%d" % fd) or b""
+        path = paths.join(process.root, base, raw)
+        return path if processes.resolve(process, path) is not None else None
+
+    def _environment(self, tid: int, address: int, pointer: int) -> tuple[Environment, Places]:
+        """The variables of ENVIRONMENT, from the array that exec was given, and where its strings lie.
+
+        Most programs pass on what they were given, so the same bytes are parsed once.
+        """
+        memory = self._collector.memory
+        addresses: list[int] = []
+        for size in (_POINTERS, 8 * _POINTERS, 64 * _POINTERS) if address else ():
+            addresses = _numbers(memory.read(tid, address, size * pointer) or b"", pointer)
+            if 0 in addresses:
+                del addresses[addresses.index(0) :]
+                break
+        places: list[tuple[int, int]] = []
+        arenas: list[tuple[int, bytes]] = []
+        for low, last in _clusters(sorted(addresses)):
+            arena = memory.read(tid, low, last - low + _LAST & -_LAST) or b""
+            end = arena.find(b"\0", last - low)
+            if end < 0:
+                arena = arena[: last - low].ljust(last - low, b"\0") + (memory.string(tid, last) or b"")
+                end = len(arena)
+            places.append((low, end + 1))
+            arenas.append((low, arena[:end]))
+        key = (tuple(addresses), tuple(arenas))
+        known = self._environments.get(key)
+        if known is None:
+            if len(self._environments) >= _REMEMBERED:
+                self._environments.clear()
+            known = self._environments[key] = _variables(addresses, arenas)
+        return known, tuple(places)
+
+
+def _trimmed(seen: bytes, pointers: int) -> bytes:
+    """What a glance saw without what lies after the path and after the pointers; empty when one of them has no end."""
+    path, end = seen.find(0), seen.find(bytes(8), SHORT, SHORT + pointers)
+    if not 0 <= path < SHORT or end < 0:
+        return b""
+    return seen[: path + 1] + seen[SHORT:end] + seen[SHORT + pointers :]
+
+
+def _numbers(block: bytes, size: int) -> list[int]:
+    return memoryview(block)[: len(block) // size * size].cast("Q" if size == 8 else "I").tolist()
+
+
+def _variables(addresses: Sequence[int], arenas: Sequence[tuple[int, bytes]]) -> Environment:
+    """Those of ENVIRONMENT among the strings at `addresses`, which lie in `arenas` (by address)."""
+    found: dict[bytes, bytes] = {}
+    for each in addresses:
+        low, arena = next((low, arena) for low, arena in reversed(arenas) if low <= each)
+        name, _, value = arena[each - low :].split(b"\0", 1)[0].partition(b"=")
+        if name in _NAMES:
+            found.setdefault(name, value)  # the first counts, as for getenv
+    return tuple(sorted(found.items()))
+
+
+def _clusters(addresses: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where those that lie close together begin and end, in order; `addresses` is sorted."""
+    if not addresses:
+        return
+    low = last = addresses[0]
+    for each in addresses:
+        if each - last > _GAP or each - low > _ARENA:
+            yield low, last
+            low = each
+        last = each
+    yield low, last

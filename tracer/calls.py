@@ -76,8 +76,8 @@ class Calls:
                 )
             case Action.MOVES_CWD | Action.MOVES_ROOT:
                 pass  # see the effect
-            case Action.EXEC:
-                pass  # see tracer.executions
+            case Action.EXEC | Action.UNKNOWN:
+                pass  # see tracer.executions and Collector.stop
             case _:
                 assert_never(action)
         if call.effect is not Effect.NONE and (

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import pread
 
 from tracer import paths
 from tracer.memory import NONE, ONE, SHORT, Memory, Window, readv
 from tracer.namespace import Elsewhere
-from tracer.processes import Process, Processes
+from tracer.processes import Process, Processes, Program
 from tracer.recording import Access, Execution, Kind
 from tracer.syscalls import (
     AT_EMPTY_PATH,
@@ -47,6 +48,10 @@ def key(number: int, audit: int) -> int:
     return number | audit << 32 if sys.byteorder == "little" else number << 32 | audit
 
 
+def _number(which: int) -> int:
+    return which & 0xFFFFFFFF if sys.byteorder == "little" else which >> 32
+
+
 @dataclass(slots=True)
 class Collected:
     """What a recorder hands back; travels between processes as a pickle."""
@@ -72,6 +77,7 @@ class Collector:
         self.executions: set[Started] = set()
         self._window = Window(SHORT)
         self.notes: set[str] = set()
+        self._unknown: Counter[tuple[Program, int]] = Counter()  # calls newer than the table
         self._before_change = before_change
         self._calls = Calls(self, pretend=pretend)
         self._execute = Executions(self).stop
@@ -98,6 +104,8 @@ class Collector:
         """
         row = self._rows.get(which)
         if row is None:
+            unsure = self.processes.known.get(tid) or self.processes.meet(tid)
+            self._unknown[unsure.program, _number(which)] += 1
             return None
         processes = self.processes
         if processes.unsettled:
@@ -269,8 +277,15 @@ class Collector:
         return Collected(
             [(path, masks[path], sorted(by[path])) for path in sorted(masks)],
             sorted(self.executions),
-            sorted(self.notes),
+            sorted({*self.notes, *self._newer()}),
         )
+
+    def _newer(self) -> Iterator[str]:
+        for (program, number), count in self._unknown.items():
+            yield (
+                f"{os.fsdecode(program.name) or 'the command'} made system call {number} ({count} times), which this "
+                "version does not know: it was allowed, and if it names a path, that is missing here"
+            )
 
 
 def accesses(collected: Collected) -> tuple[Access, ...]:

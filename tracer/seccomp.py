@@ -14,7 +14,7 @@ import struct
 from collections.abc import Container, Iterable
 
 from tracer.errors import TracerError
-from tracer.syscalls import Action, Call, Convention, Test, conventions
+from tracer.syscalls import NEWER, Action, Call, Convention, Test, conventions
 
 RET_USER_NOTIF = 0x7FC00000
 RET_TRACE = 0x7FF00000
@@ -25,6 +25,7 @@ _LD_ABS = 0x20
 _AND = 0x54
 _JA = 0x05
 _JEQ = 0x15
+_JGE = 0x35
 _RET = 0x06
 
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data
@@ -78,6 +79,8 @@ def program(kernel: Iterable[Convention], action: int, actions: Container[Action
                 code += [_op(_JEQ, number, 0, len(decision)), *decision]
     whole = [_op(_LD_ABS, _ARCH)]
     for audit, code in blocks.items():
+        if Action.UNKNOWN in actions:
+            code += [_op(_JGE, NEWER.start, 0, 2), _op(_JGE, NEWER.stop, 1, 0), _op(_RET, action)]
         code.append(_op(_RET, RET_ALLOW))
         whole += [_op(_JEQ, audit, 1, 0), _op(_JA, len(code)), *code]
     whole.append(_op(_RET, RET_ALLOW))

@@ -18,6 +18,7 @@ import pytest
 from tests.oracle.recorder_harness import STOP_BASED, Done, record
 from tests.support import needs_root, requires
 from tracer.recorder import Choice, ServiceOptions
+from tracer.syscalls import NEWER
 
 both = pytest.mark.parametrize("choice", STOP_BASED, ids=lambda choice: choice.value)
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -520,3 +521,48 @@ def test_a_bound_directory_is_recorded_where_it_lies(choice: Choice, tmp_path: P
     assert {f"{tmp_path}/data/file", f"{tmp_path}/data/sub/relative", "/etc/hostname"} <= done.paths
     assert not {path for path in done.paths if path.startswith(("/opt/app", "/opt/private"))}
     assert f"{tmp_path}/data/tool" in {each.path for each in done.recording.executions}
+
+
+@both
+def test_calls_that_are_not_known_yet_are_allowed_and_counted(choice: Choice, tmp_path: Path) -> None:
+    done = _python(
+        "import ctypes\n"
+        "call = ctypes.CDLL(None, use_errno=True).syscall\n"
+        f"answers = [(call({NEWER.stop - 1}), ctypes.get_errno()) for _ in range(3)]\n"
+        "assert answers == [(-1, 38)] * 3, answers\n"  # ENOSYS, from the kernel itself
+        "assert call(-1) == -1\n",
+        choice,
+        tmp_path,
+    )
+    assert done.code == 0
+    (note,) = [note for note in done.recording.notes if "system call" in note]
+    assert f"made system call {NEWER.stop - 1} (3 times)" in note
+    assert os.path.realpath(sys.executable) in note
+
+
+@both
+def test_a_program_that_forks_without_end_cannot_take_the_recorder_down(choice: Choice, tmp_path: Path) -> None:
+    """A fork bomb against a limit of processes: each child looks at a path and forks again."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become a user of its own whose processes are counted")
+    script = (
+        "import os, resource, time\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))\n"
+        "os.setgid(65123); os.setuid(65123)\n"
+        "end = time.monotonic() + 2\n"
+        "refused = 0\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        pid = os.fork()\n"
+        "    except BlockingIOError:\n"
+        "        refused += 1\n"
+        "        time.sleep(0.01)\n"
+        "        continue\n"
+        "    if pid == 0: os.path.exists(f'/bomb/{os.getpid() % 7}')\n"
+        "os.path.exists('/refused' if refused else '/room')\n"
+    )
+    done = _python(script, choice, tmp_path)
+    assert {f"/bomb/{i}" for i in range(7)} <= done.paths
+    assert "/refused" in done.paths
+    after = _python("import os; os.path.exists('/after')", choice, tmp_path)
+    assert (after.code, "/after" in after.paths) == (0, True)

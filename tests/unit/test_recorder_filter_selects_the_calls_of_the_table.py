@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tracer.seccomp import RET_ALLOW, RET_USER_NOTIF, program
-from tracer.syscalls import AARCH64, ARM, I386, X32, X86_64, Action, Convention
+from tracer.syscalls import AARCH64, ARM, I386, NEWER, X32, X86_64, Action, Convention
 
 HERE = 0xFFFFFF9C
 EVERYTHING = frozenset(Action)
@@ -31,6 +31,8 @@ def run(code: bytes, number: int, audit: int, *arguments: int) -> int:
             at += value
         elif operation == 0x15:
             at += yes if accumulator == value else no
+        elif operation == 0x35:
+            at += yes if accumulator >= value else no
         elif operation == 0x06:
             return int(value)
         else:
@@ -57,10 +59,24 @@ def test_every_call_of_the_table_stops_and_no_other(convention: Convention, code
     base = 0x40000000 if convention is X32 else 0
     for candidate in range(base, base + 600):
         call = convention.calls.get(candidate)
+        if call is None and candidate in NEWER:
+            continue
         if call is None:
             assert run(code, candidate, convention.audit, 1, 1, 1, 1, 1, 1) == RET_ALLOW
         elif not call.only:
             assert run(code, candidate, convention.audit, HERE, 1, 1, 0, 1, 1) == RET_USER_NOTIF, call.name
+
+
+@pytest.mark.parametrize("convention", [X86_64, I386], ids=lambda value: value.name)
+def test_a_call_newer_than_the_table_stops_to_be_counted(convention: Convention, code: bytes) -> None:
+    newest = max(convention.calls)
+    assert NEWER.start == newest + 1
+    for candidate in (NEWER.start, NEWER.start + 100, NEWER.stop - 1):
+        assert run(code, candidate, convention.audit) == RET_USER_NOTIF
+    for candidate in (NEWER.stop, 0x000F0002, 0x40000000 | NEWER.start, 0xFFFFFFFF):
+        assert run(code, candidate, convention.audit) == RET_ALLOW
+    counted_by_nobody = program(X86, RET_USER_NOTIF, EVERYTHING - {Action.UNKNOWN})
+    assert run(counted_by_nobody, NEWER.start, convention.audit) == RET_ALLOW
 
 
 def test_an_unknown_architecture_is_allowed(code: bytes) -> None:

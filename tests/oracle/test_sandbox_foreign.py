@@ -36,18 +36,21 @@ def record(root: Path, architecture: str) -> tuple[str, Recording, str]:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "name", "loader"),
+    ("architecture", "name", "loader", "suite"),
     [
-        ("arm64", "aarch64", "/lib/ld-linux-aarch64.so.1"),
-        ("armhf", "armv7l", "/lib/ld-linux-armhf.so.3"),
-        ("s390x", "s390x", "/lib/ld64.so.1"),
+        ("arm64", "aarch64", "/lib/ld-linux-aarch64.so.1", "bookworm"),
+        ("armhf", "armv7l", "/lib/ld-linux-armhf.so.3", "bookworm"),
+        ("riscv64", "riscv64", "/lib/ld-linux-riscv64-lp64d.so.1", "trixie"),  # the first release with it
+        ("s390x", "s390x", "/lib/ld64.so.1", "bookworm"),
     ],
 )
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_the_recording_of_a_foreign_root_names_the_guests_paths_only(
-    architecture: str, name: str, loader: str, uid: int
+    architecture: str, name: str, loader: str, suite: str, uid: int
 ) -> None:
-    root = root_of("coreutils", "busybox", architecture=architecture, variant="extract")
+    # base-files: since trixie only it brings /bin and /lib
+    packages = ("coreutils", "busybox", *(("base-files",) if suite != "bookworm" else ()))
+    root = root_of(*packages, architecture=architecture, variant="extract", suite=suite)
     if uid and not reachable(root, uid):
         pytest.skip("the fixtures' directory cannot be entered by other users")
     host = sorted(os.listdir(HOST)) if HOST.exists() else []

@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("architecture", "suite", "variant"),
-    [("arm64", "bookworm", None), ("armhf", "bookworm", "v7"), ("riscv64", "trixie", None)],
+    [("arm64", "bookworm", "v8"), ("armhf", "bookworm", "v7"), ("riscv64", "trixie", None)],
 )
 def test_the_image_of_a_foreign_root_works_and_knows_no_emulator(
     slim: Slim, tmp_path: Path, architecture: str, suite: str, variant: str | None

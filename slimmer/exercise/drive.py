@@ -33,6 +33,8 @@ SETTLING = 10.0  # seconds that an application which answers has until the first
 EXEC_TIMEOUT = 300.0  # seconds for one --exec or client command
 PRIVILEGED = 1024  # ports below are privileged: ip(7), ip_unprivileged_port_start's default
 MOMENT = 2.0  # seconds in which what cannot start in the slim root ends by itself
+SOON = 0.3  # seconds in which most servers have gone into the background, if they do; they listen before
+LEFT_BEHIND = 10.0  # seconds that a command's helpers have to end after it: a container ends with its first process
 LISTEN_PATIENCE = 5.0  # seconds to wait for a listening socket when nothing says what ready means
 
 
@@ -357,13 +359,23 @@ class _Drive:
         return process.poll()
 
     def _linger(self, seconds: float | None) -> None:
-        """Until the time is over, everything has ended, or Ctrl-C. After an earlier Ctrl-C a moment is enough."""
+        """Until the time is over, everything has ended, or Ctrl-C. After an earlier Ctrl-C a moment is enough.
+
+        A server that went into the background is waited for as one in the foreground is;
+        the agents and daemons that other commands leave behind would be waited for in vain.
+        """
         if seconds is None and self._late:
             seconds = MOMENT
         deadline = None if seconds is None else time.monotonic() + seconds
+        serves, soon = False, time.monotonic() + SOON
         while not self._asked() and (deadline is None or time.monotonic() < deadline):
-            if self._process.wait(0.1) is not None and not self._session.busy():
-                return
+            serves = serves or bool(self._new_ports())
+            if self._process.wait(PAUSE if time.monotonic() < soon else 0.1) is not None:
+                if not self._session.busy():
+                    return
+                if deadline is None and not serves:
+                    deadline = time.monotonic() + LEFT_BEHIND
+                time.sleep(0.1)  # a process that has ended is not waited for
             self._tick()
 
     def _stop(self) -> tuple[int | None, bool]:

@@ -136,6 +136,30 @@ def test_runs_go_side_by_side_and_each_has_a_network_of_its_own() -> None:
     assert performed.recording.commands == (server,)
 
 
+BACKGROUND = """
+import os, socket, sys, time
+listening = sys.argv[1] == "server" and socket.create_server(("127.0.0.1", 8091))
+time.sleep(0.2)
+if not os.fork():
+    time.sleep(2)
+    print("to its end", flush=True)
+"""
+
+
+@needs_root
+@requires("mmdebstrap")
+@pytest.mark.parametrize(("kind", "said"), [("server", b"to its end\n"), ("agent", b"")])
+def test_a_server_in_the_background_is_waited_for_and_an_agent_only_a_while(
+    kind: str, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimmer.exercise.drive.LEFT_BEHIND", 0.3)
+    root = root_of("python3", overlay=APPS / "notes")
+    place = Place(str(root), DirectoryRoot(str(root)), Start())
+    run = Run(("python3", "-c", BACKGROUND, kind))
+    outcome = perform(place, Recipe(runs=(run,)), Observer()).outcomes[0]
+    assert (outcome.exit_code, outcome.stopped, outcome.output) == (0, False, said)
+
+
 @needs_root
 @requires("mmdebstrap")
 def test_ctrl_c_ends_all_runs_and_a_second_one_aborts(tmp_path: Path) -> None:

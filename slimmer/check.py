@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slimmer.closure.essentials import never
 from slimmer.closure.model import Unsure
@@ -190,7 +190,29 @@ def content_differs(rows: Sequence[Comparison]) -> bool:
     return any(each.problem.startswith(CONTENT) for each in rows)
 
 
+def worth_another_try(rows: Sequence[Comparison], slim: Sequence[RunOutcome]) -> bool:
+    """Slim started and answered, and not all as fat did: a second run of slim tells chance from a lack."""
+    return any(each.problem for each in rows) and bool(slim) and all(each.failure is None for each in slim)
+
+
+def better_of(
+    first: tuple[Comparison, ...], second: tuple[Comparison, ...]
+) -> tuple[tuple[Comparison, ...], tuple[Unsure, ...]]:
+    """The second run's rows when all of it went well, and a doubt for each thing that the first run got wrong."""
+    if any(each.problem for each in second):
+        return first, ()
+    wrong = {each.what: each.problem for each in first if each.problem}
+    rows = tuple(replace(each, varies=True) if each.what in wrong else each for each in second)
+    return rows, tuple(
+        Unsure(
+            "unsteady", what.split()[0], f"{what[:80]} went wrong once, and well when tried again: {problem}", CHANCE
+        )
+        for what, problem in wrong.items()
+    )
+
+
 CONTENT = "its content differs"
+CHANCE = 55  # weight: chance, as far as can be told
 
 
 def _run(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None) -> Iterator[Comparison]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from slimmer.check import Verdict, compare, content_differs, misses, varies_alike
+from slimmer.check import Verdict, better_of, compare, content_differs, misses, varies_alike, worth_another_try
 from slimmer.errors import SlimmerError
 from slimmer.exercise.model import Answer, Executed, RunOutcome
 from slimmer.root.directory import DirectoryRoot
@@ -53,6 +53,25 @@ def test_content_that_differs_between_two_fat_runs_may_differ_in_slim() -> None:
 
 def test_content_that_is_always_the_same_may_not_differ() -> None:
     assert not varies_alike(b"one", b"one", b"two")
+
+
+def test_a_question_that_came_too_early_is_asked_again_of_the_same_image() -> None:
+    fat, early = outcome(b"10.0.0.1"), outcome(b"")
+    first, second = compare([fat], [early]), compare([fat], [fat])
+    assert worth_another_try(first, [early])
+    rows, doubts = better_of(first, second)
+    assert [(row.what, row.problem, row.varies) for row in rows] == [("GET /", "", True), ("ping", "", False)]
+    assert [doubt.kind for doubt in doubts] == ["unsteady"]
+    assert "went wrong once" in doubts[0].text
+
+
+def test_what_is_wrong_twice_or_never_started_stays_wrong() -> None:
+    fat, other = outcome(b"x"), outcome(b"y")
+    first = compare([fat], [other])
+    assert better_of(first, compare([fat], [outcome(status=500)])) == (first, ())
+    dead = replace(fat, failure=SlimmerError("not found"))
+    assert not worth_another_try(compare([fat], [dead]), [dead])
+    assert not worth_another_try(compare([fat], [fat]), [fat])
 
 
 def test_a_miss_is_what_fat_has_and_slim_has_not(tmp_path: Path) -> None:

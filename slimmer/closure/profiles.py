@@ -98,6 +98,9 @@ class Programs:
     brings: int = 0  # bytes of further libraries that one unused plugin may bring
     config_limit: int = 0  # bytes of /etc that a package with a used program or library brings
     mention_limit: int = 0  # bytes of a packaged directory that a configuration file names
+    data: tuple[str, ...] = ()  # where the data of libraries lie
+    finer: tuple[str, ...] = ()  # what other rules choose from there: languages, fonts
+    data_limit: int = 0  # bytes of one package of such data
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,9 @@ class _Reader:
             brings=self._size(value, at, "brings"),
             config_limit=self._size(value, at, "config_limit"),
             mention_limit=self._size(value, at, "mention_limit"),
+            data=self._globs(value, at, "data"),
+            finer=self._globs(value, at, "finer"),
+            data_limit=self._size(value, at, "data_limit"),
         )
 
     # -------------------------------------------------------------- values

@@ -9,6 +9,7 @@ from slimmer.closure.application import ApplicationRule
 from slimmer.closure.essentials import EssentialsRule
 from slimmer.closure.families import FamilyRule
 from slimmer.closure.libraries import library_rules
+from slimmer.closure.library_data import LibraryDataRule
 from slimmer.closure.mentions import MentionRule
 from slimmer.closure.model import Rule
 from slimmer.closure.names import NamesRule
@@ -30,6 +31,7 @@ def rules_for(profiles: Sequence[Profile], include: Sequence[str] = (), *, cpu: 
         ApplicationRule(profiles),
         ProfileRule(profiles),
         FamilyRule(profiles),
+        LibraryDataRule(profiles),
         MentionRule(profiles),
         NamesRule(),
         *(rule() for rule in languages.LANGUAGE_RULES),

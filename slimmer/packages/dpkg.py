@@ -115,6 +115,7 @@ def _installed(
         paths=places.canonical_all(paths),
         conffiles=sorted(digests, key=sort_key),
         depends=depends_of(fields.get("depends", ""), fields.get("pre-depends", "")),
+        recommends=depends_of(fields.get("recommends", "")),
         essential=fields.get("essential", "") == "yes",
         priority=fields.get("priority", ""),
         origin=origin,

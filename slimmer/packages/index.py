@@ -104,6 +104,10 @@ class Index:
         territory = self._territory(package)
         return territory.depends(package) if territory else ()
 
+    def recommends(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        return record.recommends if record else ()
+
     def essential(self, package: Package) -> bool:
         record = self.installed(package)
         return record.essential if record else False

@@ -65,6 +65,9 @@ class PackageIndex(Protocol):
     def depends(self, package: Package) -> Sequence[str]:
         """Names of what it depends on, as its own metadata spells them; alternatives each, sorted."""
 
+    def recommends(self, package: Package) -> Sequence[str]:
+        """Names of what usually comes with it (dpkg's Recommends); alternatives each, sorted."""
+
     def essential(self, package: Package) -> bool:
         """Whether the package system itself calls it essential (dpkg's Essential: yes)."""
 

@@ -9,8 +9,9 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from tracer.processes import RESOLVE_IN_ROOT, Process
+from tracer.processes import RESOLVE_IN_ROOT
 from tracer.syscalls import STAT, WRITE, Action, Call, Convention, Effect, open_mask
+from tracer.tracee import Process
 
 if TYPE_CHECKING:
     from tracer.collector import Collector

@@ -18,7 +18,7 @@ from os import pread
 from tracer import paths
 from tracer.memory import NONE, ONE, SHORT, Memory, Window, readv
 from tracer.namespace import Elsewhere
-from tracer.processes import Process, Processes, Program
+from tracer.processes import Processes
 from tracer.recording import Access, Execution, Kind
 from tracer.syscalls import (
     AT_EMPTY_PATH,
@@ -35,6 +35,7 @@ from tracer.syscalls import (
     Effect,
     open_mask,
 )
+from tracer.tracee import Process, Program
 
 ARGUMENTS = 4  # where a stop's fields have the first argument, for both recorders
 _KINDS = tuple(Kind)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from tracer import paths
 from tracer.memory import SHORT, Gatherer
 from tracer.namespace import Elsewhere
-from tracer.processes import Process
 from tracer.recording import ENVIRONMENT
 from tracer.syscalls import AT_EMPTY_PATH, HERE, Call, Convention
+from tracer.tracee import Process
 
 if TYPE_CHECKING:
     from tracer.collector import Collector

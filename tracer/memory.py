@@ -1,6 +1,7 @@
 """Reads what a stopped process points to.
 
-process_vm_readv is half the price of pread on an open /proc/TID/mem, holds no descriptor and
+Where a process stops again and again, pread on an open /proc/TID/mem is cheapest (see tracer.tracee, which opens
+it); here is what serves before that and when that fails. process_vm_readv holds no descriptor and
 can never read the memory of a number's former owner. It is not always allowed: some container
 runtimes filter it; and without CAP_SYS_PTRACE nobody may look into a process that has changed
 its user. For those, in this order: a /proc/TID/mem that was opened before the change

@@ -2,97 +2,33 @@
 
 Three things make such a memory wrong, and each has its answer:
 
-- exec: a stop of its own; everything is dropped;
+- exec: a stop of its own; what is known of the process, and of threads that it may end, is dropped;
 - chdir, chroot, mounts, renames: the stop is on entry, so the change comes later. Until the
   process that asked stops again, or a tick has passed, nobody's directories are believed
   (threads and CLONE_FS children share them, so whose they are is not asked);
 - a process number used again: everything is dropped at each tick.
+
+As long as no process of a recording has changed its root or its directory, all have the same
+(`uniform`), and only the first is asked.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import struct
 from collections.abc import Callable
 
 from tracer import namespace, paths
-from tracer.namespace import Namespace
 from tracer.seccomp import libc
+from tracer.successors import Successors
+from tracer.tracee import Nowhere, Process, Program
 
-_KEPT = 512
+_OPEN = 512  # processes, of which each may have a descriptor
+_KEPT = 4096
 _FEW = 4  # processes, that cost less to meet again than to ask whether it is needed
-_WORTH_OPENING = 4  # reads: opening and closing cost about as much as these save
 _SYS_OPENAT2 = 437
 RESOLVE_IN_ROOT = 0x10
-
-
-class Nowhere(dict[bytes, int]):
-    """For paths that lead nowhere: forgets what it is told."""
-
-    def __setitem__(self, key: bytes, value: int) -> None:
-        pass
-
-
-class Program:
-    """What the processes of one executable have named: (root, directory) → string → mask."""
-
-    __slots__ = ("name", "scopes")
-
-    def __init__(self, name: bytes) -> None:
-        self.name = name
-        self.scopes: dict[tuple[bytes, bytes], dict[bytes, int]] = {}
-
-    def scope(self, root: bytes, base: bytes) -> dict[bytes, int]:
-        scope = self.scopes.get((root, base))
-        if scope is None:
-            scope = self.scopes[root, base] = {}
-        return scope
-
-
-class Process:
-    """One thread. `absolute` and `relative` are the scopes of what it names from its root and from its directory."""
-
-    __slots__ = (
-        "_reads",
-        "absolute",
-        "base",
-        "cwd_epoch",
-        "memory",
-        "namespace",
-        "program",
-        "relative",
-        "root",
-        "root_epoch",
-        "tid",
-    )
-
-    def __init__(self, tid: int, program: Program) -> None:
-        self.tid = tid
-        self.program = program
-        self.namespace: Namespace | None = None  # of mounts, when it has one of its own
-        self.root_epoch = -1
-        self.cwd_epoch = -1
-        self.root: bytes = b""
-        self.base: bytes = b""
-        self.absolute: dict[bytes, int] = {}
-        self.relative: dict[bytes, int] = {}
-        self.memory = -1  # /proc/TID/mem, opened when it pays
-        self._reads = 0
-
-    def look(self) -> None:
-        """Its memory has been read without `memory`."""
-        self._reads += 1
-        if self._reads == _WORTH_OPENING:
-            with contextlib.suppress(OSError):
-                self.memory = os.open(b"/proc/%d/mem" % self.tid, os.O_RDONLY | os.O_CLOEXEC)
-
-    def close(self) -> None:
-        """It may be another program soon, or another process under the same number."""
-        if self.memory >= 0:
-            os.close(self.memory)
-            self.memory = -1
 
 
 class Processes:
@@ -117,9 +53,7 @@ class Processes:
         self._apart = False  # a root or a directory has changed, or there are two commands
         self._root: bytes | None = None  # of all, while nothing is apart; None: to be asked
         self._directory: bytes | None = None  # the same
-        self._repeated: dict[bytes, Program] = {}  # what exec was given → what the process became
-        self._learning: dict[int, bytes] = {}  # what it was given that is on its way
-        self._expected: dict[int, Program] = {}  # what it will be
+        self._successors = Successors()
 
     def start_from(self, pid: int, prefix: bytes) -> None:
         """The recorded root is that of this process, and lies at `prefix` of ours."""
@@ -130,7 +64,7 @@ class Processes:
 
     def meet(self, tid: int, *, executing: bool = False) -> Process:
         """The process of a number that is not known; `executing` when it stopped for exec."""
-        if len(self.known) > _KEPT:
+        if len(self.known) > _OPEN:
             self._forget_all()
         process = self.known[tid] = Process(tid, self._program(tid, executing))
         return process
@@ -150,7 +84,7 @@ class Processes:
             self._armed[tid] = True
         self._becomes_another(tid)
         if seen:
-            self._learning[tid] = seen
+            self._successors.wait(tid, seen)
 
     def uniform(self, tid: int) -> bool:
         """Whether a process surely has the root and the directory that all have: nobody has changed its own."""
@@ -158,18 +92,16 @@ class Processes:
 
     def repeats(self, tid: int, seen: bytes) -> bool:
         """Whether exec was asked for the same a moment ago, with `executing`; if so, it is done again."""
-        program = self._repeated.get(seen)
-        if program is None:
+        if not self._successors.knows(seen):
             return False
         self._becomes_another(tid)
-        self._expected[tid] = program
+        self._successors.expect(tid, seen)
         return True
 
     def _becomes_another(self, tid: int) -> None:
         """All of its threads end but one, which gets the number of the process."""
         self.forget(tid)
-        self._expected.pop(tid, None)
-        self._learning.pop(tid, None)
+        self._successors.drop(tid)
         if len(self.known) < _FEW or not _leads(tid):
             self._forget_all()
 
@@ -184,8 +116,7 @@ class Processes:
         """A few times a second."""
         self._forget_all()
         self._root = self._directory = None
-        for each in (self._repeated, self._learning, self._expected):
-            each.clear()
+        self._successors.clear()
         if self.unsettled:
             self.unsettled.clear()
             self.cwd_epoch += 1
@@ -214,12 +145,10 @@ class Processes:
             if executing or not self._armed[tid]:
                 return self.runner
             del self._armed[tid]
-        program = self._expected.pop(tid, None)
+        program = self._successors.take(tid)
         if program is None:
             program = self.program_of(tid)
-            seen = self._learning.pop(tid, b"")
-            if seen:
-                self._repeated[seen] = program
+            self._successors.learn(tid, program)
         return program
 
     def program_of(self, tid: int) -> Program:
@@ -293,6 +222,7 @@ class Processes:
         if self._root is not None and self.uniform(process.tid):
             process.root = self._root
             process.absolute = process.program.scope(process.root, b"")
+            self._remember(process)
             return
         root = self.link(process, b"root")
         if self._denied:
@@ -318,6 +248,7 @@ class Processes:
         if self._directory is not None and self.uniform(process.tid):
             process.base = self._directory
             process.relative = process.program.scope(process.root, process.base)
+            self._remember(process)
             return
         base = self.link(process, b"cwd")
         if self._denied:
@@ -346,7 +277,7 @@ class Processes:
             return self._nowhere
         return process.program.scope(process.root, base)
 
-    def _refresh_cwd_elsewhere(self, process: Process, where: Namespace) -> None:
+    def _refresh_cwd_elsewhere(self, process: Process, where: namespace.Namespace) -> None:
         process.cwd_epoch = self.cwd_epoch
         try:
             base = os.readlink(b"/proc/%d/cwd" % process.tid)

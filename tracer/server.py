@@ -104,7 +104,6 @@ class _Server:
         self._counter = counter
         self._arming: dict[int, socket.socket] = {}
         self._listeners: dict[int, notify.Listener] = {}
-        self._callers: dict[int, int] = {}  # who is at the other end of a socket in `_arming`
         self._tracer: Tracer | None = None  # imported when first needed
         self._used: set[str] = set()
         self._wanted: list[bool] = []  # not empty: stop serving, there is something else to do
@@ -237,7 +236,6 @@ class _Server:
             else:
                 self._alert(end)
                 self._arming[end.fileno()] = end
-                self._callers[end.fileno()] = pid
                 self._answer(end, GO)
 
     def _take(self, method: Method, pid: int) -> str:
@@ -302,7 +300,6 @@ class _Server:
 
     def _hear_arming(self, fd: int) -> None:
         end = self._arming.pop(fd)
-        pid = self._callers.pop(fd)
         with end:
             try:
                 message, control, _, _ = end.recvmsg(64, 1024)
@@ -310,7 +307,7 @@ class _Server:
                 return
             fds, _ = _unpack(control)
             if message and fds:
-                self._listeners[fds[0]] = notify.Listener(fds[0], pid)
+                self._listeners[fds[0]] = notify.Listener(fds[0])
                 self._used.add(Method.NOTIFY.value)
                 self._answer(end, GO)
 

@@ -60,8 +60,12 @@ FAMILIES = {
 }
 # 9 MB of charsets, which Encode loads when a text of that kind comes: to the application's own sources.
 TABLES = re.compile(r"\bEncode(?:/|::)(?:JP|KR|CN|TW)\b")
-# What a head loads by names that it computes, where they are few (IO.pm's import).
-MEMBERS = {"IO": ("IO::Handle", "IO::Seekable", "IO::File", "IO::Pipe", "IO::Socket", "IO::Dir")}
+# What a head loads by names that it computes, where they are few (the imports of IO.pm and bigrat.pm).
+MEMBERS = {
+    "IO": ("IO::Handle", "IO::Seekable", "IO::File", "IO::Pipe", "IO::Socket", "IO::Dir"),
+    "bigrat": ("Math::BigRat",),
+    "bignum": ("Math::BigInt", "Math::BigFloat", "Math::BigRat"),
+}
 NOT_SOURCE = re.compile(r"^/usr/share/doc/|^/var/lib/dpkg/|/unicore/(?:lib|To)/")
 COMPILED = re.compile(rb"(?<=\0)([A-Z]\w*(?:::\w+)+)(?=\0)")
 LARGEST = 4 << 20

@@ -92,6 +92,17 @@ def test_families_of_computed_names_stay(tmp_path: Path) -> None:
     assert reached(tmp_path, tree, "/app/main.pl") == {*tree} - {f"{top}/Plug/Two.pod", f"{top}/Else.pm"}
 
 
+def test_a_few_modules_load_others_by_names_that_they_compute(tmp_path: Path) -> None:
+    top = "/usr/share/perl/5.36"
+    tree: dict[str, str | bytes | None] = {
+        "/app/main.pl": "use bigrat;",
+        f"{top}/bigrat.pm": 'my $class = "Math::BigRat";',
+        f"{top}/Math/BigRat.pm": "",
+        f"{top}/Math/Complex.pm": "",
+    }
+    assert reached(tmp_path, tree, "/app/main.pl") == {*tree} - {f"{top}/Math/Complex.pm"}
+
+
 def test_unicode_tables_stay_when_a_program_asks_for_properties(tmp_path: Path) -> None:
     table = "/usr/share/perl/5.36/unicore/lib/Gc/Lu.pl"
     tree: dict[str, str | bytes | None] = {"/app/a.pl": "print if /\\p{Lu}/;", "/app/b.pl": "print if /x/;", table: ""}

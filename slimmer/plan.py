@@ -85,10 +85,12 @@ def make_plan(
     scanners = [ScannerRule()] if reach.scanner_data else []
     rules = [*rules_for(loaded, reach.include, cpu=reach.cpu or None), *scanners, RepairRule(repairs)]
 
+    read = {each.path for each in recording.accesses if Kind.READ in each.kinds}
+
     def never(path: str) -> str:
         if any(path == top or path.startswith(f"{top}/") for top in hidden):
             return "slimmer's own"
-        return essentials.never(path)
+        return essentials.never(path, read=path in read)
 
     closure = grow(root, recording, index, application, rules, never=never)
     level = LEVELS[reach.keep]

@@ -70,7 +70,8 @@ def _lines(answer: Answer) -> list[str]:
             f"{answer.siblings_removed:,} left"
         )
     lines.append(f"  it would stay for {answer.needer}")
-    lines += ["", "  to keep it:", *(f"    {each}" for each in answer.advice)]
+    if answer.advice:
+        lines += ["", "  to keep it:", *(f"    {each}" for each in answer.advice)]
     return lines
 
 

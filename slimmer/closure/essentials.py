@@ -47,21 +47,28 @@ MACHINE = {
     "/run/.toolboxenv": "written by the container runtime",
 }
 SECRETS = {
-    "/etc/ssh/ssh_host_*_key": "a private host key must not be the same in all that run the image",
     "/run/secrets/*": "a secret of the run",
     "/var/run/secrets/*": "a secret of the run",
     "/kaniko/*": "the image builder's own",
 }
+# An SSH server does not start without one, so one that it read stays, and the report names it as a risk.
+UNLESS_READ = {
+    "/etc/ssh/ssh_host_*_key": "a private host key must not be the same in all that run the image",
+}
 COMMON_LICENSE = re.compile(rb"/usr/share/common-licenses/([A-Za-z0-9][A-Za-z0-9.+-]*[A-Za-z0-9+])")
 
 
-def never(path: str) -> str:
-    """Why a canonical path must not be in any image; empty when it may. For `grow` and the builder."""
+def never(path: str, *, read: bool = False) -> str:
+    """Why a canonical path must not be in any image; empty when it may. `read`: the recording has read it.
+
+    For `grow` and the builder.
+    """
     if path in MACHINE:
         return MACHINE[path]
     if path.startswith(VIRTUAL):
         return "content of a file system that the container runtime mounts"
-    return next((why for pattern, why in SECRETS.items() if fnmatchcase(path, pattern)), "")
+    secrets = SECRETS if read else SECRETS | UNLESS_READ
+    return next((why for pattern, why in secrets.items() if fnmatchcase(path, pattern)), "")
 
 
 class EssentialsRule(Rule):

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from slimmer.closure.essentials import never
 from slimmer.closure.model import Reason
 from slimmer.packages.model import Package
 from slimmer.report.model import KeptPath, RemovedPath
@@ -97,6 +98,8 @@ def _is_of(package: Package | None, wanted: Package, entry: Entry) -> bool:
 def needer(entry: Entry) -> str:
     """Who would have to need a path of this kind for it to stay."""
     name = posixpath.basename(entry.path)
+    if reason := never(entry.path):
+        return f"{'nobody' if never(entry.path, read=True) else 'a program that reads it in the exercise'}: {reason}"
     if entry.type is FileType.DIRECTORY:
         return "a program that opens or lists this directory, or anything kept inside it"
     if entry.type is FileType.SYMLINK:
@@ -115,6 +118,10 @@ def needer(entry: Entry) -> str:
 
 
 def _advice(entry: Entry, siblings: int) -> tuple[str, ...]:
+    if never(entry.path, read=True):
+        return ()
+    if never(entry.path):
+        return ("an exercise that makes the application read it keeps it with its reason",)
     said = [f"--include '{entry.path}' keeps it with everything it needs"]
     said.append("an exercise that makes the application use it (--probe, --exec) keeps it with its reason")
     if siblings:

@@ -103,6 +103,14 @@ def test_never_says_why(path: str, kept: bool) -> None:
     assert (never(path) == "") is kept
 
 
+def test_a_host_key_stays_only_when_the_server_read_it() -> None:
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    assert "private host key" in never(key)
+    assert never(key, read=True) == ""
+    assert never("/run/secrets/token", read=True)
+    assert never("/etc/machine-id", read=True)
+
+
 def test_the_packages_level_adds_the_run_time_files_of_what_was_used(top: Path) -> None:
     rules = [PackagesRule(load_all())]
     recording = recorded(executed=["/usr/bin/tool"])

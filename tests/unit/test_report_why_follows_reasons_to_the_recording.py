@@ -98,6 +98,8 @@ def test_a_removed_path_tells_its_package_who_would_need_it_and_how_to_keep_it(o
         ("/app/x.mjs", "requires or imports"),
         ("/usr/share/x.pm", "script that loads"),
         ("/etc/x", "opens it"),
+        ("/etc/ssh/ssh_host_rsa_key", "a program that reads it in the exercise: a private host key"),
+        ("/etc/machine-id", "nobody: identifies one machine"),
     ],
 )
 def test_who_would_need_a_path_depends_on_what_it_is(path: str, words: str) -> None:

@@ -2,8 +2,8 @@
 
 A build or a shell script executes the same few programs with the same environment thousands of times. So
 what exec was given (path, pointers, strings) is read in one call from where it lay the last time, and when these
-bytes are known, and nobody has changed root or directory, there is nothing left to find out: not even who the
-process is, which would cost three links below /proc/PID, made for us and torn down again when it ends.
+bytes are known, and nobody has changed its root, there is nothing left to find out: not even who the process
+is. Links below /proc/PID cost more than the rest: they are made for us and torn down again as the process ends.
 All of that is believed until the next tick only.
 """
 
@@ -50,7 +50,9 @@ class Executions:
         if operand.dirfd is None and processes.uniform(tid):
             places = ((pointer, SHORT), (strings, _POINTERS * convention.pointer), *self._arenas.get(strings, ()))
             seen = _trimmed(self._gatherer.read(tid, places), _POINTERS * convention.pointer)
-            if seen and processes.repeats(tid, seen):
+            place = processes.place(tid) if seen else None
+            seen = place + b"\0" + seen if place is not None else b""
+            if processes.repeats(tid, seen):
                 return
         process = processes.known.get(tid) or processes.meet(tid, executing=True)
         fd = None if operand.dirfd is None else arguments[operand.dirfd] & 0xFFFFFFFF

@@ -8,8 +8,8 @@ Three things make such a memory wrong, and each has its answer:
   (threads and CLONE_FS children share them, so whose they are is not asked);
 - a process number used again: everything is dropped at each tick.
 
-As long as no process of a recording has changed its root or its directory, all have the same
-(`uniform`), and only the first is asked.
+As long as no process of a recording has changed its root, all have the same (`uniform`), and only the
+first is asked; so for the directory.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class Processes:
         self.root_epoch = 0
         self._armed: dict[int, bool] = {}
         self._nowhere = Nowhere()
-        self._commands = 0  # that were armed
-        self._apart = False  # a root or a directory has changed, or there are two commands
-        self._root: bytes | None = None  # of all, while nothing is apart; None: to be asked
+        self._first: tuple[bytes | None, bytes | None] | None = None  # root and directory of the first command
+        self._roots_differ = False  # one has changed, or two commands had different ones
+        self._directories_differ = False
+        self._root: bytes | None = None  # of all, while they do not differ; None: to be asked
         self._directory: bytes | None = None  # the same
         self._successors = Successors()
 
@@ -71,8 +72,10 @@ class Processes:
 
     def arm(self, tid: int) -> None:
         """This process will exec a command; what it does until then is not the command's, and has no program."""
-        self._apart = self._apart or self._commands > 0
-        self._commands += 1
+        now = _seen(tid, "root"), _seen(tid, "cwd")
+        first = self._first = self._first or now
+        self._roots_differ = self._roots_differ or now[0] is None or now[0] != first[0]
+        self._directories_differ = self._directories_differ or now[1] is None or now[1] != first[1]
         self._armed[tid] = False
 
     def executing(self, tid: int, seen: bytes = b"") -> None:
@@ -87,8 +90,12 @@ class Processes:
             self._successors.wait(tid, seen)
 
     def uniform(self, tid: int) -> bool:
-        """Whether a process surely has the root and the directory that all have: nobody has changed its own."""
-        return not self._apart and tid not in self._armed
+        """Whether a process surely has the root that all have: nobody has changed its own."""
+        return not self._roots_differ and tid not in self._armed
+
+    def place(self, tid: int) -> bytes | None:
+        """Tells its directory from others', when there are others; None when it cannot be seen."""
+        return _seen(tid, "cwd") if self._directories_differ else b""
 
     def repeats(self, tid: int, seen: bytes) -> bool:
         """Whether exec was asked for the same a moment ago, with `executing`; if so, it is done again."""
@@ -108,7 +115,8 @@ class Processes:
     def moves(self, process: Process, *, root: bool, mounts: bool) -> None:
         """A process is about to change its directory or a name of one, its root, or its mounts."""
         self.unsettled.add(process.tid)
-        self._apart = self._apart or process.program is not self.runner
+        self._directories_differ = True
+        self._roots_differ = self._roots_differ or root
         if root and mounts:
             self.mounts_differ = True
 
@@ -245,7 +253,7 @@ class Processes:
             self._refresh_cwd_elsewhere(process, process.namespace)
             return
         process.cwd_epoch = self.cwd_epoch
-        if self._directory is not None and self.uniform(process.tid):
+        if self._directory is not None and not self._directories_differ and self.uniform(process.tid):
             process.base = self._directory
             process.relative = process.program.scope(process.root, process.base)
             self._remember(process)
@@ -344,6 +352,14 @@ class Processes:
         if target is None or not target.startswith(b"/"):
             return None
         return paths.join(process.root, target, b"/".join(rest[taken:])) if rest[taken:] else target
+
+
+def _seen(tid: int, name: str) -> bytes | None:
+    """A link of a process as the kernel shows it; None when it does not."""
+    try:
+        return os.readlink(b"/proc/%d/%s" % (tid, name.encode()))
+    except OSError:
+        return None
 
 
 def _leads(tid: int) -> bool:

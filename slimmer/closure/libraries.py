@@ -10,7 +10,8 @@
 | nss-modules | reachable | … | the modules that it names for these databases |
 | gconv | reachable | something imports iconv_open | glibc's index of conversions; the modules at level packages |
 | idn | packages | something imports getaddrinfo | libidn2, which glibc dlopens for AI_IDN |
-| soname-text | reachable | an object imports dlopen and has the name of a library among its texts | only a doubt |
+| soname-text | reachable | an object imports dlopen and has the name of a library among its texts | the library, |
+| | | | where its package says that it needs that library's; else only a doubt |
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
     "ethers": ("ether_ntohost", "ether_hostton"),
     "aliases": ("getaliasbyname", "getaliasent"),
 }
+BRINGS = 12_000_000  # bytes that a library loaded by name, with what it needs, may add
 BUILT_IN = frozenset({"files", "dns"})  # of libc itself since 2.34
 
 
@@ -228,7 +230,11 @@ class IdnRule(ImportRule):
 
 
 class SonameTextRule(ImportRule):
-    """Names of libraries among the texts of an object that imports dlopen: it might load them. A doubt, no more."""
+    """Names of libraries among the texts of an object that imports dlopen: it might load them.
+
+    Where its package depends on the library's, or recommends it, somebody has seen that it does (the Java
+    runtime and fontconfig); else, or where the library would bring much, it is a doubt, no more.
+    """
 
     name = "soname-text"
     level = Level.REACHABLE
@@ -237,6 +243,7 @@ class SonameTextRule(ImportRule):
     def __init__(self, box: LoaderBox | None = None) -> None:
         super().__init__(box)
         self._maybe: dict[tuple[str, str], str] = {}  # (object, name) → canonical path
+        self._declared: dict[tuple[str, str], Entry] = {}  # those of them that a package declares: the object
 
     def found(self, entry: Entry, file: Elf, used: frozenset[str], view: View) -> Iterable[Need]:
         loader = self._box.of(view)
@@ -245,14 +252,21 @@ class SonameTextRule(ImportRule):
             target = loader.finder.entry(got[0]) if got is not None else None
             if target is not None:
                 self._maybe[entry.path, name] = target.path
+                if _declares(entry.path, target.path, view):
+                    self._declared[entry.path, name] = entry
         return ()
 
-    def settle(self, view: View) -> Iterable[Need]:
+    def settle(self, view: View) -> Iterator[Need]:
+        for (_, name), entry in sorted(self._declared.items(), key=lambda item: item[0]):
+            needs = list(self.library(name, entry, f"loaded by its name {name}, as their packages say,", view))
+            targets = {found.path: found.size for need in needs if (found := view.root.find(need.path))}
+            if sum(size for target, size in targets.items() if target not in view.kept) <= BRINGS:
+                yield from needs
+        self._declared.clear()
         for (path, name), target in self._maybe.items():
             if target not in view.kept:
                 text = f"might load {name} ({target}), which was not recorded and is not kept"
                 view.unsure(Unsure("dlopen-string", path, text, 35))
-        return ()
 
 
 def library_rules(*, cpu: str | None = None) -> tuple[Rule, ...]:
@@ -280,6 +294,14 @@ def sources(configuration: str) -> dict[str, tuple[str, ...]]:
             words = re.sub(r"\[[^\]]*\]", " ", rest).split()
             found[database.strip()] = tuple(word for word in words if re.fullmatch(r"[A-Za-z0-9_-]+", word))
     return found
+
+
+def _declares(path: str, library: str, view: View) -> bool:
+    """Whether the package of an object names the package of a library as one that it needs or wants."""
+    owner, other = view.packages.owner(path), view.packages.owner(library)
+    if owner is None or other is None:
+        return False
+    return other.name in view.packages.depends(owner) or other.name in view.packages.recommends(owner)
 
 
 def _is_libc(file: Elf) -> bool:

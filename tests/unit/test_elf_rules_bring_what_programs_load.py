@@ -10,18 +10,21 @@ import pytest
 from click.testing import CliRunner
 
 from slimmer.cli.resolve import command
-from slimmer.closure.elf import ElfRule
+from slimmer.closure.elf import ElfRule, LoaderBox
 from slimmer.closure.grow import Closure, grow
-from slimmer.closure.libraries import library_rules, sources
-from slimmer.closure.model import Application
+from slimmer.closure.libraries import SonameTextRule, library_rules, sources
+from slimmer.closure.model import Application, View
 from slimmer.closure.recorded import RecordedRule
+from slimmer.elf.file import Elf
 from slimmer.elf.loader import Loader
 from slimmer.elf.tokens import expand
 from slimmer.errors import SlimmerError
 from slimmer.root.directory import DirectoryRoot
+from slimmer.root.model import Entry
 from tests.support import plant
 from tests.support_elf import NEEDED, RPATH, RUNPATH, elf, program
 from tests.support_roots import Owned
+from tests.unit.profiles_support import Deb, closure, debian, recorded
 from tracer.recording import Access, Execution, Kind, Recording
 
 LDSO = elf((14, "ld-linux-x86-64.so.2")) + (
@@ -162,6 +165,40 @@ def test_dlopen_notes_bring_the_first_soname_that_is_there(tmp_path: Path) -> No
         "/lib/suggested.so.1": "PACKAGES",
     }
     assert "required for zip" in closure.paths["/lib/two.so.1"].reasons[0].text
+
+
+class Imports(LoaderBox):
+    """Objects that import dlopen; the planted ones have no symbols."""
+
+    def imported(self, entry: Entry, file: Elf, view: View) -> frozenset[str]:
+        return frozenset({"dlopen"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"Depends": "libfontconfig1 (>= 2.12)"}, True),
+        ({"Recommends": "libother1 | libfontconfig1"}, True),
+        ({"Suggests": "libfontconfig1"}, False),
+    ],
+)
+def test_a_name_of_a_library_counts_where_packages_declare_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], kept: bool
+) -> None:
+    texts = elf((NEEDED, "libneeded.so.1"), (0x6000000D, "libfontconfig.so.1"))
+    packages = {
+        "jre": Deb({"/usr/lib/jvm/lib/libfontmanager.so": texts}, fields),
+        "libfontconfig1": Deb({"/usr/lib/libfontconfig.so.1": elf((NEEDED, "libexpat.so.1"))}),
+        "libexpat1": Deb({"/usr/lib/libexpat.so.1": elf()}),
+        "libc6": Deb({f"/{path}": content for path, content in BASE.items()}),
+    }
+    top, recording = debian(tmp_path, packages), recorded(read=["/usr/lib/jvm/lib/libfontmanager.so"])
+    found = closure(top, recording, [SonameTextRule(Imports())])
+    assert {"/usr/lib/libfontconfig.so.1", "/usr/lib/libexpat.so.1"}.isdisjoint(found.paths) == (not kept)
+    assert [doubt.kind for doubt in found.unsure] == ([] if kept else ["dlopen-string"])
+    monkeypatch.setattr("slimmer.closure.libraries.BRINGS", 100)
+    heavy = closure(top, recording, [SonameTextRule(Imports())])
+    assert [doubt.kind for doubt in heavy.unsure] == ["dlopen-string"]
 
 
 def test_nsswitch_is_read_without_actions_and_comments() -> None:

@@ -276,7 +276,7 @@ def _content(what: str, fat: bytes, slim: bytes, again: bytes | None, word: str 
 def _first(fat: bytes, slim: bytes) -> str:
     """Where two contents part, for a message."""
     at = next((i for i, (a, b) in enumerate(zip(fat, slim, strict=False)) if a != b), min(len(fat), len(slim)))
-    begin = max(0, at - 20)
+    begin = max(0, at - 20, fat.rfind(b"\n", 0, at) + 1)
     return f"at byte {at}: {show(fat[begin : at + 60], 1)!r}, in slim {show(slim[begin : at + 60], 1)!r}"
 
 
@@ -293,10 +293,23 @@ def varies_alike(fat: bytes, again: bytes, slim: bytes) -> bool:
     one, two, three = (TOKEN.findall(text) for text in (fat, again, slim))
     if max(map(len, (one, two, three))) > MAX_TOKENS:
         return abs(len(slim) - len(fat)) <= max(64, 4 * abs(len(again) - len(fat)))
+    if _measures(fat, again):
+        fat, again, slim = (MEASURE.sub(b"0", text) for text in (fat, again, slim))
+        one, two, three = (TOKEN.findall(text) for text in (fat, again, slim))
     loose = _changed(one, two)
     # One token of room on each side: a random text may happen to share its first letters.
     room = {at + step for at in loose for step in (-1, 0, 1)}
     return _changed(one, three) <= room
+
+
+MEASURE = re.compile(rb"0x[0-9a-fA-F]+|[0-9]+(?:[.,:][0-9]+)*")
+ENOUGH = 3
+
+
+def _measures(fat: bytes, again: bytes) -> bool:
+    """Whether a text tells of measurements: so many of its numbers differ that another may be equal by chance."""
+    numbers, others = MEASURE.findall(fat), MEASURE.findall(again)
+    return len(numbers) == len(others) and sum(a != b for a, b in zip(numbers, others, strict=True)) >= ENOUGH
 
 
 def _changed(one: list[bytes], two: list[bytes]) -> set[int]:

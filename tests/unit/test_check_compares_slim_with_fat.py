@@ -51,6 +51,19 @@ def test_content_that_differs_between_two_fat_runs_may_differ_in_slim() -> None:
     assert len(problems(fat, broken, again)) == 1
 
 
+def test_of_measurements_any_number_may_differ_but_no_word() -> None:
+    text = b"pid: %d\nuptime: %d\nmemory: %.2f MB\nitems: %d\nstate: %s\n"
+    fat, again = text % (30, 1, 5.25, 0, b"up"), text % (41, 1, 5.5, 1, b"up")
+    assert varies_alike(fat, again, text % (52, 2, 5.75, 2, b"up"))
+    assert not varies_alike(fat, again, text % (52, 2, 5.75, 2, b"down"))
+    assert not varies_alike(fat, text % (30, 1, 5.25, 1, b"up"), text % (30, 2, 5.25, 0, b"up"))
+
+
+def test_the_message_shows_the_line_that_differs() -> None:
+    found = problems(outcome(b"same line\nvalue 1\n"), outcome(b"same line\nvalue 2\n"))
+    assert found == ["its content differs: at byte 16: 'value 1', in slim 'value 2'"]
+
+
 def test_content_that_is_always_the_same_may_not_differ() -> None:
     assert not varies_alike(b"one", b"one", b"two")
 

@@ -9,7 +9,8 @@ All of that is believed until the next tick only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tracer import paths
@@ -38,8 +39,8 @@ class Executions:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._gatherer = Gatherer()
-        self._environments: dict[tuple[tuple[int, ...], tuple[tuple[int, bytes], ...]], Environment] = {}
-        self._arenas: dict[int, Places] = {}  # address of an environment → where its strings lay
+        self._environments: dict[tuple[bytes, ...], Environment] = {}  # by its lines
+        self._runs: dict[int, Places] = {}  # address of an environment → where its strings lay
 
     def stop(self, tid: int, call: Call, convention: Convention, arguments: Sequence[int]) -> None:
         """A thread is about to execute something."""
@@ -48,7 +49,7 @@ class Executions:
         pointer, strings = arguments[operand.path], arguments[call.extra]
         seen = b""
         if operand.dirfd is None and processes.uniform(tid):
-            places = ((pointer, SHORT), (strings, _POINTERS * convention.pointer), *self._arenas.get(strings, ()))
+            places = ((pointer, SHORT), (strings, _POINTERS * convention.pointer), *self._runs.get(strings, ()))
             seen = _trimmed(self._gatherer.read(tid, places), _POINTERS * convention.pointer)
             place = processes.place(tid) if seen else None
             seen = place + b"\0" + seen if place is not None else b""
@@ -64,12 +65,12 @@ class Executions:
         elif raw == b"" and fd is not None and operand.flags is not None and arguments[operand.flags] & AT_EMPTY_PATH:
             path = self._collector.descriptor(process, fd, operand.mask)
         if path is not None:
-            environment, arenas = self._environment(tid, strings, convention.pointer)
+            environment, runs = self._environment(tid, strings, convention.pointer)
             self._collector.executions.add((path, processes.base(process), environment))
-            if self._arenas.get(strings) != arenas:
-                if len(self._arenas) >= _REMEMBERED:
-                    self._arenas.clear()
-                self._arenas[strings] = arenas
+            if self._runs.get(strings) != runs:
+                if len(self._runs) >= _REMEMBERED:
+                    self._runs.clear()
+                self._runs[strings] = runs
                 seen = b""  # did not see all of it
         own = raw is not None and raw.startswith((b"/proc/", b"/dev/"))  # means something else for each process
         processes.executing(tid, seen if path is not None and not own else b"")
@@ -101,23 +102,20 @@ class Executions:
             if 0 in addresses:
                 del addresses[addresses.index(0) :]
                 break
-        places: list[tuple[int, int]] = []
-        arenas: list[tuple[int, bytes]] = []
-        for low, last in _clusters(sorted(addresses)):
+        ordered = sorted(addresses)
+        lines: dict[int, bytes] = {}
+        for low, last in _clusters(ordered):
             arena = memory.read(tid, low, last - low + _LAST & -_LAST) or b""
-            end = arena.find(b"\0", last - low)
-            if end < 0:
-                arena = arena[: last - low].ljust(last - low, b"\0") + (memory.string(tid, last) or b"")
-                end = len(arena)
-            places.append((low, end + 1))
-            arenas.append((low, arena[:end]))
-        key = (tuple(addresses), tuple(arenas))
+            for each in ordered[bisect_left(ordered, low) : bisect_right(ordered, last)]:
+                end = arena.find(b"\0", each - low)
+                lines[each] = arena[each - low : end] if end >= 0 else memory.string(tid, each) or b""
+        key = tuple(map(lines.__getitem__, addresses))
         known = self._environments.get(key)
         if known is None:
             if len(self._environments) >= _REMEMBERED:
                 self._environments.clear()
-            known = self._environments[key] = _variables(addresses, arenas)
-        return known, tuple(places)
+            known = self._environments[key] = _variables(key)
+        return known, tuple(_runs(ordered, lines))
 
 
 def _trimmed(seen: bytes, pointers: int) -> bytes:
@@ -132,15 +130,27 @@ def _numbers(block: bytes, size: int) -> list[int]:
     return memoryview(block)[: len(block) // size * size].cast("Q" if size == 8 else "I").tolist()
 
 
-def _variables(addresses: Sequence[int], arenas: Sequence[tuple[int, bytes]]) -> Environment:
-    """Those of ENVIRONMENT among the strings at `addresses`, which lie in `arenas` (by address)."""
+def _variables(lines: Iterable[bytes]) -> Environment:
+    """Those of ENVIRONMENT among NAME=value lines."""
     found: dict[bytes, bytes] = {}
-    for each in addresses:
-        low, arena = next((low, arena) for low, arena in reversed(arenas) if low <= each)
-        name, _, value = arena[each - low :].split(b"\0", 1)[0].partition(b"=")
+    for line in lines:
+        name, _, value = line.partition(b"=")
         if name in _NAMES:
             found.setdefault(name, value)  # the first counts, as for getenv
     return tuple(sorted(found.items()))
+
+
+def _runs(addresses: Sequence[int], lines: Mapping[int, bytes]) -> Iterator[tuple[int, int]]:
+    """Address and size of the strings, with their NULs, one after the other where they touch; `addresses` is sorted."""
+    if not addresses:
+        return
+    start = end = addresses[0]
+    for each in addresses:
+        if each > end:
+            yield start, end - start
+            start = each
+        end = max(end, each + len(lines[each]) + 1)
+    yield start, end - start
 
 
 def _clusters(addresses: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from tracer.helper import Helpers
 PATH_MAX = 4096
 SHORT = 256  # bytes that a first read asks for: most paths are shorter, and a page is cheap to copy a part of
 
-_GATHERED = 6
+_GATHERED = 32  # places that one call reads
 
 # PyDLL: one thread only, so there is no lock to give up. Without argtypes, ready-made objects pass fastest.
 readv = ctypes.PyDLL(None, use_errno=True)["process_vm_readv"]

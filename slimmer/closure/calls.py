@@ -29,7 +29,7 @@ class CommandLine:
 def call_pattern(names: str) -> re.Pattern[str]:
     """For `started`: calls of these functions (alternatives of a pattern) whose first argument is a text or a list."""
     block = r"(?:\{[^}\n]{0,80}\}\s*)?"  # Perl's `system { $program } @words`
-    return re.compile(rf"(?<![\w$@%>:.])(?:{names})\s*\(?\s*{block}(\[?)\s*({STRING}|{LISTED}){REST}")
+    return re.compile(rf"(?<![\w$@%>:.'\"])(?:{names})\s*\(?\s*{block}(\[?)\s*({STRING}|{LISTED}){REST}")
 
 
 def started(text: str, pattern: re.Pattern[str], *, lists: bool = True) -> Iterator[CommandLine]:

@@ -34,7 +34,8 @@ def test_included_files(tmp_path: Path) -> None:
             "<?php require_once __DIR__ . '/../lib/a.php'; include 'near.php'; require dirname(__FILE__).'/b.php';"
             "// include 'no.php';\n"
             "include 'pages/' . $page . '.php'; require 'Pear/X.php'; exec('git log', $out, $code);"
-            "$x = `date`; echo shell_exec('echo \"b\" | wc'); $p = new Process(['id', '-u']);"
+            "$x = `date`; echo shell_exec('echo \"b\" | wc'); $p = new Process(['id', '-u']);\n"
+            "$jobs = ['exec' => fn() => print(shell_exec('uname'))];"
         ),
         "/srv/lib/a.php": "",
         "/srv/web/near.php": "",
@@ -46,6 +47,7 @@ def test_included_files(tmp_path: Path) -> None:
         "/usr/bin/date": "#755 x",
         "/usr/bin/wc": "#755 x",
         "/usr/bin/id": "#755 x",
+        "/usr/bin/uname": "#755 x",
         "/bin/sh": "#755 x",
     }
     assert kept(tmp_path, tree, "/srv/web/index.php", rules=(PhpRule,)) == {*tree} - {"/srv/web/no.php"}

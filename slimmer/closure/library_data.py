@@ -1,13 +1,14 @@
-"""What a library reads by name: the data of its own package, and of those that hold nothing else and came with it.
+"""What a library or a module reads by name: the data of its package, and of those that hold nothing else.
 
 A library's tables lie apart from it, so that architectures share them: libthai0 and
-libthai-data, libpoppler126 and poppler-data. Which of them a run reads depends on the
+libthai-data, python3-matplotlib and python-matplotlib-data. Which of them a run reads depends on the
 text it was given. Executables, and what profiles choose from by finer rules, are no data.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 
 from slimmer.closure import globs
@@ -18,6 +19,7 @@ from slimmer.closure.started_programs import SYSTEM
 from slimmer.packages.model import Package
 from slimmer.root.model import Entry, FileType, sort_key
 
+LIBRARY = re.compile(r"\.so(?:\.|$)|\.(?:py|pm|rb|js|cjs|mjs|php|jar|tcl|lua)$")
 SHARED = frozenset({"all", "noarch"})  # dpkg's and rpm's word for a package that fits every architecture
 
 
@@ -30,7 +32,7 @@ class LibraryDataRule(Rule):
     def __init__(self, profiles: Iterable[Profile] = ()) -> None:
         profiles = tuple(profiles)
         programs = [profile.programs for profile in profiles]
-        self._base = globs.names(name for each in programs for name in (*each.base, *each.parts))
+        self._never = globs.names(name for each in programs for name in (*each.base, *each.parts))
         self._data = globs.matcher(path for each in programs for path in each.data)
         self._finer = globs.matcher(path for each in programs for path in each.finer)
         self._limit = max((each.data_limit for each in programs), default=0)
@@ -40,7 +42,7 @@ class LibraryDataRule(Rule):
         self._named: dict[str, list[Package]] | None = None
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
-        if entry.type is FileType.FILE and ".so" in posixpath.basename(entry.path):
+        if entry.type is FileType.FILE and LIBRARY.search(posixpath.basename(entry.path)):
             owner = view.packages.owner(entry.path)
             if owner is not None and owner.type in SYSTEM:
                 known = self._libraries.get(owner)
@@ -51,9 +53,8 @@ class LibraryDataRule(Rule):
     def settle(self, view: View) -> Iterator[Need]:
         for owner in sorted(set(self._libraries) - self._done):
             self._done.add(owner)
-            if not self._base.fullmatch(owner.name):
-                for package in self._sources(owner, view):
-                    yield from self._keep(package, owner, view)
+            for package in self._sources(owner, view):
+                yield from self._keep(package, owner, view)
 
     def _sources(self, owner: Package, view: View) -> Iterator[Package]:
         if self._named is None:
@@ -63,7 +64,7 @@ class LibraryDataRule(Rule):
         yield owner
         for name in sorted({*view.packages.depends(owner), *view.packages.recommends(owner)}):
             for package in self._named.get(name, ()):
-                if package.architecture in SHARED and not self._base.fullmatch(name):
+                if package.architecture in SHARED and not self._never.fullmatch(name):
                     yield package
 
     def _keep(self, package: Package, owner: Package, view: View) -> Iterator[Need]:
@@ -86,4 +87,4 @@ class LibraryDataRule(Rule):
 
     def _is_more(self, entry: Entry) -> bool:
         """Programs, and what other rules choose from: a package that holds these is more than data."""
-        return (entry.type is FileType.FILE and entry.executable) or self._finer.fullmatch(entry.path)
+        return entry.type is FileType.FILE and (entry.executable or self._finer.fullmatch(entry.path))

@@ -11,6 +11,7 @@ from slimmer.closure.profiles import Profile, load_all
 from tests.unit.profiles_support import Deb, closure, debian, profile, reached, recorded
 
 ALL = {"Architecture": "all"}
+MODULE = "/usr/lib/python3/dist-packages/thai.py"
 LIBRARY = "/usr/lib/x86_64-linux-gnu/libthai.so.0"
 
 
@@ -24,12 +25,14 @@ def top(tmp_path: Path) -> Path:
                 {"Depends": "libthai-data (>= 0.1.10)", "Recommends": "thai-words | thai-more, fonts-thai, thai-tools"},
             ),
             "libthai-data": Deb({"/usr/share/thai/breaks.tri": "tri", "/usr/share/man/man3/thai.3": "m"}, ALL),
-            "thai-words": Deb({"/usr/share/words/thai": "words"}, ALL),
+            "thai-words": Deb({"/usr/share/words/thai": "words", "/usr/share/fonts/words": "-> ../words"}, ALL),
             "thai-tools": Deb({"/usr/bin/thai": "#755 #!/bin/sh\n", "/usr/share/tools/thai": "t"}, ALL),
             "fonts-thai": Deb({"/usr/share/fonts/thai.ttf": "f"}, ALL),
             "thai-arch": Deb({"/usr/share/thai/other": "x"}),
             "libwords0": Deb({"/usr/lib/libwords.so.0": "elf"}, {"Recommends": "thai-arch, python3-thai"}),
-            "python3-thai": Deb({"/usr/lib/python3/dist-packages/thai.py": "x"}, ALL),
+            "python3-thai": Deb({MODULE: "x"}, {**ALL, "Depends": "python3-other, python-thai-data"}),
+            "python3-other": Deb({"/usr/lib/python3/dist-packages/other.py": "x"}, ALL),
+            "python-thai-data": Deb({"/usr/share/python-thai-data/styles": "s"}, ALL),
         },
     )
 
@@ -51,6 +54,10 @@ def test_a_library_brings_its_data_and_those_of_packages_that_are_data_alone(top
 
 def test_packages_of_one_architecture_and_of_languages_are_left_to_other_rules(top: Path) -> None:
     assert reached(top, recorded(read=["/usr/lib/libwords.so.0"]), rules()) == set()
+
+
+def test_a_module_brings_its_data_as_a_library_does(top: Path) -> None:
+    assert reached(top, recorded(read=[MODULE]), rules()) == {"/usr/share/python-thai-data/styles"}
 
 
 def test_the_reason_names_the_package_and_the_library(top: Path) -> None:

@@ -148,3 +148,20 @@ def test_the_environment_of_the_application_counts(tmp_path: Path) -> None:
     application = Application(env={"TZ": "Asia/Tokyo"})
     found = reached(tmp_path, recorded(executed=["/usr/bin/tool"]), [ProfileRule(load_all())], application)
     assert "/usr/share/zoneinfo/Asia/Tokyo" in found
+
+
+def test_a_log_in_finds_the_hashes_that_no_trained_request_asked_for(tmp_path: Path) -> None:
+    library, module = (f"/usr/lib/x86_64-linux-gnu/{name}" for name in ("libpam.so.0", "security/pam_unix.so"))
+    top = debian(
+        tmp_path,
+        {
+            "libpam0g": Deb({library: "elf"}),
+            "libpam-modules": Deb({module: "elf", "/usr/sbin/unix_chkpwd": "#2755 elf"}),
+            "vsftpd": Deb({"/usr/sbin/vsftpd": SERVER, "/usr/sbin/other": SERVER}),
+        },
+        {"/etc/shadow": "ann:$y$x", "/etc/pam.d/vsftpd": "auth required pam_unix.so"},
+    )
+    hashes = {"/etc/shadow", "/usr/sbin/unix_chkpwd"}
+    pam = [ProfileRule([each for each in load_all() if each.name == "pam"])]
+    assert hashes | {"/etc/pam.d/vsftpd"} <= reached(top, recorded(executed=["/usr/sbin/vsftpd"], read=[library]), pam)
+    assert not hashes & reached(top, recorded(executed=["/usr/sbin/other"], read=[library]), pam)

@@ -497,6 +497,7 @@ class PythonRule(Rule):
                 origin is not Origin.LIBRARY
                 and first != own
                 and first == name
+                and not name.startswith("_")  # a word is often no module, but _cffi_backend is nothing else
                 and python.finder.find(python.library, name) is None
             ):
                 continue

@@ -165,3 +165,20 @@ def test_a_log_in_finds_the_hashes_that_no_trained_request_asked_for(tmp_path: P
     pam = [ProfileRule([each for each in load_all() if each.name == "pam"])]
     assert hashes | {"/etc/pam.d/vsftpd"} <= reached(top, recorded(executed=["/usr/sbin/vsftpd"], read=[library]), pam)
     assert not hashes & reached(top, recorded(executed=["/usr/sbin/other"], read=[library]), pam)
+
+
+def test_an_ssh_server_knows_users_that_did_not_come_in_the_training(tmp_path: Path) -> None:
+    plant(
+        tmp_path,
+        {
+            "/usr/sbin/sshd": SERVER,
+            "/home/ann/.ssh/authorized_keys": "ssh-ed25519 A",
+            "/home/ann/.ssh/id_ed25519": "PRIVATE",
+            "/home/bob/notes": "own",
+            "/var/log/lastlog": "",
+        },
+    )
+    rules = [ProfileRule([each for each in load_all() if each.name in ("openssh-server", "fhs")])]
+    found = reached(tmp_path, recorded(executed=["/usr/sbin/sshd"]), rules)
+    assert {"/home/ann/.ssh/authorized_keys", "/home/bob", "/var/log/lastlog"} <= found
+    assert not {"/home/ann/.ssh/id_ed25519", "/home/bob/notes"} & found

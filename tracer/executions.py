@@ -54,6 +54,7 @@ class Executions:
             place = processes.place(tid) if seen else None
             seen = place + b"\0" + seen if place is not None else b""
             if processes.repeats(tid, seen):
+                memory.forget(tid)
                 return
         process = processes.known.get(tid) or processes.meet(tid, executing=True)
         fd = None if operand.dirfd is None else arguments[operand.dirfd] & 0xFFFFFFFF

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from slimmer.closure.embedded import EMBEDDED
 from slimmer.closure.java import JavaRule
+from slimmer.closure.java_classes import JavaClassesRule
 from slimmer.closure.model import Rule
 from slimmer.closure.node import NodeRule, node_text
 from slimmer.closure.perl import PerlRule, perl_text
@@ -22,6 +23,7 @@ LANGUAGE_RULES: tuple[type[Rule], ...] = (
     RubyRule,
     PhpRule,
     JavaRule,
+    JavaClassesRule,
 )
 
 EMBEDDED.update(python=python_text, node=node_text, perl=perl_text, ruby=ruby_text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -308,8 +309,7 @@ ENOUGH = 3
 
 def _measures(fat: bytes, again: bytes) -> bool:
     """Whether a text tells of measurements: so many of its numbers differ that another may be equal by chance."""
-    numbers, others = MEASURE.findall(fat), MEASURE.findall(again)
-    return len(numbers) == len(others) and sum(a != b for a, b in zip(numbers, others, strict=True)) >= ENOUGH
+    return (Counter(MEASURE.findall(fat)) - Counter(MEASURE.findall(again))).total() >= ENOUGH
 
 
 def _changed(one: list[bytes], two: list[bytes]) -> set[int]:

@@ -30,6 +30,7 @@ from tracer.session import Command, Process, Session
 
 PAUSE = 0.02  # seconds between two looks while waiting
 SETTLING = 10.0  # seconds that an application which answers has until the first probe is right
+NOT_STARTED = 127  # a shell's exit code for a command that it does not find
 EXEC_TIMEOUT = 300.0  # seconds for one --exec or client command
 PRIVILEGED = 1024  # ports below are privileged: ip(7), ip_unprivileged_port_start's default
 MOMENT = 2.0  # seconds in which what cannot start in the slim root ends by itself
@@ -318,6 +319,10 @@ class _Drive:
         command = Command(argv, self._command.env, self._command.workdir, self._command.identity)
         try:
             process = self._session.spawn(command, stdout=out.fd, stderr=err.fd)
+        except TracerError as error:  # that one program is missing says nothing of what is asked next
+            out.finish()
+            err.finish()
+            return Executed(line, NOT_STARTED, b"", b"", str(error))
         finally:
             out.started()
             err.started()

@@ -69,8 +69,9 @@ def test_a_check_by_an_exercise_of_ones_own_fails_until_it_is_repaired(slim: Sli
     out = tmp_path / "out"
     slim("trace", "--root", place / "root", "--run", "/app/one", "-o", out)
     before = (out / "manifest.json").read_text()
-    failed = slim("check", out, "--exec", "perl -e 1", code=3)
+    failed = slim("check", out, "--exec", "perl -e 1", "--exec", "/app/one again", code=3)
     assert "command not found in the root: perl" in failed.stdout
+    assert "varies  /app/one again  (exit 0)" in failed.stdout, "what is missing hides nothing of what comes after"
     assert "`slim check --repair` adds what was looked for in vain" in failed.stderr
     assert (out / "manifest.json").read_text() == before
     repaired = slim("check", out, "--exec", "perl -e 1", "--repair")

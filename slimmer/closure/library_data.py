@@ -19,7 +19,7 @@ from slimmer.closure.started_programs import SYSTEM
 from slimmer.packages.model import Package
 from slimmer.root.model import Entry, FileType, sort_key
 
-LIBRARY = re.compile(r"\.so(?:\.|$)|\.(?:py|pm|rb|js|cjs|mjs|php|jar|tcl|lua)$")
+LIBRARY = re.compile(r"\.so(?:\.\d|$)|\.(?:py|pm|rb|js|cjs|mjs|php|jar|tcl|lua)$")
 SHARED = frozenset({"all", "noarch"})  # dpkg's and rpm's word for a package that fits every architecture
 
 
@@ -76,7 +76,7 @@ class LibraryDataRule(Rule):
         ]
         if package != owner and any(self._is_more(entry) for entry in files):
             return
-        data = [each for each in files if self._data.fullmatch(each.path) and not self._finer.fullmatch(each.path)]
+        data = [each for each in files if self._data.fullmatch(each.path) and not self._is_more(each, links=True)]
         fresh = size_of([each for each in data if each.path not in view.kept])
         if fresh > self._limit:
             text = f"the data of {package.name}, {fresh:,} bytes, stays with used files only; --keep packages keeps it"
@@ -85,6 +85,6 @@ class LibraryDataRule(Rule):
         text = f"data of {package.name}, which {posixpath.basename(library)} may read by name"
         yield from (Need(entry.path, Reason(self.name, text, library)) for entry in data)
 
-    def _is_more(self, entry: Entry) -> bool:
-        """Programs, and what other rules choose from: a package that holds these is more than data."""
-        return entry.type is FileType.FILE and (entry.executable or self._finer.fullmatch(entry.path))
+    def _is_more(self, entry: Entry, *, links: bool = False) -> bool:
+        """Programs, and what other rules choose from: a package that has such files is more than data."""
+        return (links or entry.type is FileType.FILE) and (entry.executable or self._finer.fullmatch(entry.path))

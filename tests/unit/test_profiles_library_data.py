@@ -21,7 +21,12 @@ def top(tmp_path: Path) -> Path:
         tmp_path,
         {
             "libthai0": Deb(
-                {LIBRARY: "elf", "/usr/share/thai/own": "o", "/usr/share/doc/libthai0/readme": "r"},
+                {
+                    LIBRARY: "elf",
+                    "/usr/share/thai/own": "o",
+                    "/usr/share/thai/clean": "#755 #!/bin/sh\n",
+                    "/usr/share/doc/libthai0/readme": "r",
+                },
                 {"Depends": "libthai-data (>= 0.1.10)", "Recommends": "thai-words | thai-more, fonts-thai, thai-tools"},
             ),
             "libthai-data": Deb({"/usr/share/thai/breaks.tri": "tri", "/usr/share/man/man3/thai.3": "m"}, ALL),

@@ -18,6 +18,8 @@ BUILTINS = frozenset(
     printf pushd pwd read readarray readonly return set shift shopt source suspend test times trap true type typeset
     ulimit umask unalias unset wait [[ time""".split()  # noqa: SIM905
 )
+# Libraries offer to show a file to whoever sits before the screen; an image has no screen, and these bring much along.
+DESKTOP = frozenset({"open", "xdg-open", "gnome-open", "kde-open", "exo-open", "www-browser", "x-www-browser"})
 DEEPEST = 6  # levels of `sh -c` inside `sh -c`
 LARGEST = 1 << 20  # bytes of a script; what is larger is an archive with a script in front
 Embedded = Callable[[View, str, Reason], Iterator[Need]]  # program text in an argument → needs
@@ -105,6 +107,8 @@ class Started:
                         yield from self._embedded["python"](self._view, f"import {name}.__main__, {name}", reason)
 
     def _start(self, word: str, origin: str, line: int, search: Sequence[str]) -> Iterator[Need]:
+        if word in DESKTOP:
+            return
         reason = self._reason("started by", origin, line)
         for path in self._programs.find(word, bases=self._bases(origin)):
             yield Need(path, reason)

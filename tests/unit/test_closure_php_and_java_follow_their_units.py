@@ -35,7 +35,7 @@ def test_included_files(tmp_path: Path) -> None:
             "// include 'no.php';\n"
             "include 'pages/' . $page . '.php'; require 'Pear/X.php'; exec('git log', $out, $code);"
             "$x = `date`; echo shell_exec('echo \"b\" | wc'); $p = new Process(['id', '-u']);\n"
-            "$jobs = ['exec' => fn() => print(shell_exec('uname'))];"
+            "$jobs = ['exec' => fn() => print(shell_exec('uname'))]; system('xdg-open page.html');"
         ),
         "/srv/lib/a.php": "",
         "/srv/web/near.php": "",
@@ -48,9 +48,13 @@ def test_included_files(tmp_path: Path) -> None:
         "/usr/bin/wc": "#755 x",
         "/usr/bin/id": "#755 x",
         "/usr/bin/uname": "#755 x",
+        "/usr/bin/xdg-open": "#755 x",
         "/bin/sh": "#755 x",
     }
-    assert kept(tmp_path, tree, "/srv/web/index.php", rules=(PhpRule,)) == {*tree} - {"/srv/web/no.php"}
+    assert kept(tmp_path, tree, "/srv/web/index.php", rules=(PhpRule,)) == {*tree} - {
+        "/srv/web/no.php",
+        "/usr/bin/xdg-open",
+    }
 
 
 def test_composers_packages_without_those_for_development(tmp_path: Path) -> None:

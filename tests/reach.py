@@ -313,6 +313,33 @@ rm -r /tmp/seed
             "/usr/bin/identify rose:",
         ),
     ),
+    Application(
+        "tcl",
+        ("tcl", "tcllib"),
+        "/usr/bin/tclsh /app/jobs.tcl hello",
+        runs=(
+            *(
+                f"/usr/bin/tclsh /app/jobs.tcl {job}"
+                for job in ("day", "zone", "text", "json", "digest", "web", "safe")
+            ),
+            ("/usr/bin/tclsh /app/jobs.tcl other", 1),
+        ),
+        share=0.15,
+    ),
+    Application(
+        "poppler",
+        ("poppler-utils", "poppler-data"),
+        "/usr/bin/pdfinfo /app/page.pdf",
+        runs=(
+            "/usr/bin/pdftotext /app/page.pdf -",
+            "/usr/bin/pdftotext -enc Shift-JIS /app/page.pdf -",
+            "/usr/bin/pdftotext -listenc",
+            "/usr/bin/pdffonts /app/page.pdf",
+            "/usr/bin/pdftoppm -png /app/page.pdf",
+            "/usr/bin/pdftocairo -svg /app/page.pdf -",
+            ("/usr/bin/pdftotext /none.pdf -", 1),
+        ),
+    ),
 )
 
 

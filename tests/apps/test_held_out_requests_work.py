@@ -10,7 +10,7 @@ from fixtures.roots import RootUnavailable
 from tests.reach import APPLICATIONS, Application, reach
 from tests.support import needs_root, requires
 
-SHOWN = ("nginx", "redis", "bash", "express", "flask", "postgres", "perl", "ruby")
+SHOWN = ("nginx", "redis", "bash", "express", "flask", "postgres", "perl", "ruby", "tcl", "poppler")
 
 
 @needs_root

@@ -74,9 +74,9 @@ class LibraryDataRule(Rule):
             for entry in self._drops.package_files(view.root, view.packages, package)
             if entry.type is not FileType.DIRECTORY
         ]
-        if package != owner and any(self._is_more(entry) for entry in files):
+        if package != owner and any(entry.executable for entry in files):
             return
-        data = [each for each in files if self._data.fullmatch(each.path) and not self._is_more(each, links=True)]
+        data = [each for each in files if self._is_data(each)]
         fresh = size_of([each for each in data if each.path not in view.kept])
         if fresh > self._limit:
             text = f"the data of {package.name}, {fresh:,} bytes, stays with used files only; --keep packages keeps it"
@@ -85,6 +85,6 @@ class LibraryDataRule(Rule):
         text = f"data of {package.name}, which {posixpath.basename(library)} may read by name"
         yield from (Need(entry.path, Reason(self.name, text, library)) for entry in data)
 
-    def _is_more(self, entry: Entry, *, links: bool = False) -> bool:
-        """Programs, and what other rules choose from: a package that has such files is more than data."""
-        return (links or entry.type is FileType.FILE) and (entry.executable or self._finer.fullmatch(entry.path))
+    def _is_data(self, entry: Entry) -> bool:
+        path = entry.path
+        return not entry.executable and self._data.fullmatch(path) and not self._finer.fullmatch(path)

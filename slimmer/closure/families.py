@@ -35,6 +35,7 @@ class FamilyRule(Rule):
         profiles = tuple(profiles)
         programs = [profile.programs for profile in profiles]
         self._base = globs.names(name for each in programs for name in each.base)
+        self._modules = globs.names(name for each in programs for name in each.modules)
         self._parts = globs.names(name for each in programs for name in each.parts)
         self._priorities = frozenset(name for each in programs for name in each.priorities)
         self._limit = max((each.limit for each in programs), default=0)
@@ -93,6 +94,8 @@ class FamilyRule(Rule):
 
     def _family(self, owner: Package, program: str, view: View) -> Iterator[Need]:
         if self._is_base(owner, view):
+            if self._modules.fullmatch(owner.name):
+                yield from self._scripts(owner, program, view)
             return
         units = [
             (package, list(self._drops.package_files(view.root, view.packages, package)))
@@ -136,6 +139,15 @@ class FamilyRule(Rule):
                 view.unsure(_helpers(package, f"nothing else needs {language}", scripts))
             if large:
                 view.unsure(_helpers(package, "they are large and nothing starts them", large))
+
+    def _scripts(self, owner: Package, program: str, view: View) -> Iterator[Need]:
+        """The commands of a package of modules, of which one is run; the modules are left to the language's rule."""
+        directory, name = posixpath.split(program)
+        reason = Reason(self.name, f"another command of {owner.name}, of which {name} is run", program)
+        if posixpath.basename(directory) in ("bin", "sbin"):
+            for entry in self._drops.package_files(view.root, view.packages, owner):
+                if posixpath.dirname(entry.path) == directory and entry.type is not FileType.DIRECTORY:
+                    yield Need(entry.path, reason)
 
     def _is_foreign(self, entry: Entry, foreign: dict[str, list[str]], view: View) -> bool:
         """Whether a helper is a script in a language that nothing else brings; it would bring all of it."""

@@ -91,6 +91,7 @@ class Programs:
 
     base: tuple[str, ...] = ()  # package names that never do: the system's own, and what language rules know better
     priorities: tuple[str, ...] = ()  # dpkg priorities that never do
+    modules: tuple[str, ...] = ()  # those of them that hold modules of a language: a command brings its like
     parts: tuple[str, ...] = ()  # package names that are no run-time part of a family: "*-dev", "*-doc"
     limit: int = 0  # bytes of one package above which only used files stay
     family_limit: int = 0  # bytes of a program's whole family; smaller relatives come first
@@ -258,6 +259,7 @@ class _Reader:
         return Programs(
             base=self._names(value, at, "base"),
             priorities=self._names(value, at, "priorities"),
+            modules=self._names(value, at, "modules"),
             parts=self._names(value, at, "parts"),
             limit=self._size(value, at, "limit"),
             family_limit=self._size(value, at, "family_limit"),

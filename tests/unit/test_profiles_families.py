@@ -142,3 +142,16 @@ def test_a_large_program_for_a_person_to_call_stays_out_and_a_large_helper_of_th
     assert [doubt.text for doubt in grown.unsure] == [
         "1 helper of pg-client not kept, as they are large and nothing starts them: psql"
     ]
+
+
+def test_a_command_of_a_package_of_modules_brings_its_like_and_no_modules(tmp_path: Path) -> None:
+    files = {
+        "/usr/bin/rst2html": "#755 #!/usr/bin/python3\n",
+        "/usr/bin/rst2man": "#755 #!/usr/bin/python3\n",
+        "/usr/lib/python3/dist-packages/docutils/core.py": "",
+        "/usr/lib/python3/dist-packages/docutils/tool": "#755 #!/usr/bin/python3\n",
+    }
+    top = debian(tmp_path, {"python3-docutils": Deb(files)})
+    assert reached(top, recorded(executed=["/usr/bin/rst2html"]), rules()) == {"/usr/bin/rst2html", "/usr/bin/rst2man"}
+    tool = "/usr/lib/python3/dist-packages/docutils/tool"
+    assert reached(top, recorded(executed=[tool]), rules()) == set()

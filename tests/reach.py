@@ -62,6 +62,8 @@ def post(url: str, body: str, pattern: str, kind: str = "application/x-www-form-
 NGINX, FLASK, EXPRESS, RUBY, PHP, APACHE = (f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083, 8084, 8085, 8086))
 PG = "/usr/lib/postgresql/15/bin"
 SQL = "psql -h /tmp -U postgres -At -c"
+SSH = "-i /root/.ssh/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/tmp/hosts"
+FTP = "ftp://127.0.0.1:8092"
 
 APPLICATIONS = (
     Application(
@@ -262,6 +264,51 @@ chmod 755 env.cgi
 printf '%s\n' '<Directory /var/www/html>' 'Options Indexes FollowSymLinks ExecCGI' 'AllowOverride All' \
     'AddHandler cgi-script .cgi' '</Directory>' \
     'ErrorDocument 404 /missing.html' 'ScriptSock /tmp/cgisock' > /etc/apache2/conf-enabled/own.conf
+""",
+    ),
+    Application(
+        "sshd",
+        ("openssh-server", "openssh-client"),
+        "/bin/sh -c 'mkdir -p /run/sshd; exec /usr/sbin/sshd -D -e -p 8091'",
+        training=(f"ssh -p 8091 {SSH} 127.0.0.1 true",),
+        asks=(
+            f"ssh -p 8091 {SSH} -l ann 127.0.0.1 'echo ~; pwd'",
+            f"ssh -p 8091 {SSH} -tt 127.0.0.1 'echo $TERM'",
+            f"ssh -p 8091 {SSH} -o Ciphers=aes128-ctr -o KexAlgorithms=diffie-hellman-group14-sha256 127.0.0.1 :",
+            f"scp -P 8091 {SSH} ann@127.0.0.1:/etc/passwd /tmp/copy",
+            f"sh -c 'echo pwd | sftp -P 8091 {SSH} -b - ann@127.0.0.1'",
+            "sshd -T",
+        ),
+        ready="8091",
+        setup="""
+useradd -m -s /bin/bash ann
+mkdir -p /root/.ssh /home/ann/.ssh
+ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id
+cp /root/.ssh/id.pub /root/.ssh/authorized_keys
+cp /root/.ssh/id.pub /home/ann/.ssh/authorized_keys
+chown -R ann /home/ann
+""",
+    ),
+    Application(
+        "vsftpd",
+        ("vsftpd", "lftp"),
+        "/bin/sh -c 'mkdir -p /run/vsftpd/empty; exec /usr/sbin/vsftpd /etc/own.conf'",
+        training=(f"lftp -e 'cat a.txt; bye' {FTP}",),
+        asks=(
+            f"lftp -u ann,secret -e 'mkdir x; put /etc/passwd -o x/p; cls x; bye' {FTP}",
+            f"lftp -e 'cat sub/b.txt; bye' {FTP}",
+            Probe("tcp://127.0.0.1:8092", body="USER ann\\r\\nPASS wrong\\r\\n", pattern="530 Login incorrect"),
+            Probe("tcp://127.0.0.1:8092", body="FEAT\\r\\nQUIT\\r\\n", pattern="Goodbye"),
+        ),
+        ready="8092",
+        setup="""
+useradd -m -s /bin/bash ann
+echo ann:secret | chpasswd
+mkdir -p /srv/ftp/sub
+echo a > /srv/ftp/a.txt
+echo b > /srv/ftp/sub/b.txt
+printf '%s\\n' listen=YES listen_port=8092 listen_address=127.0.0.1 anonymous_enable=YES local_enable=YES \\
+    write_enable=YES background=NO secure_chroot_dir=/run/vsftpd/empty pam_service_name=vsftpd > /etc/own.conf
 """,
     ),
     Application(

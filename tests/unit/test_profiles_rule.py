@@ -182,3 +182,26 @@ def test_an_ssh_server_knows_users_that_did_not_come_in_the_training(tmp_path: P
     found = reached(tmp_path, recorded(executed=["/usr/sbin/sshd"]), rules)
     assert {"/home/ann/.ssh/authorized_keys", "/home/bob", "/var/log/lastlog"} <= found
     assert not {"/home/ann/.ssh/id_ed25519", "/home/bob/notes"} & found
+
+
+def test_handlers_of_mod_perl_stay_with_it_and_its_build_does_not(tmp_path: Path) -> None:
+    modules, perl = "/usr/lib/apache2/modules", "/usr/lib/x86_64-linux-gnu/perl5/5.36"
+    plant(
+        tmp_path,
+        {
+            "/usr/sbin/apache2": SERVER,
+            f"{modules}/mod_perl.so": "elf",
+            f"{modules}/mod_mime.so": "elf",
+            f"{perl}/ModPerl/Registry.pm": "package ModPerl::Registry;",
+            f"{perl}/ModPerl/WrapXS.pm": "package ModPerl::WrapXS;",
+            f"{perl}/auto/APR/APR.so": "elf",
+        },
+    )
+    rules = [ProfileRule([each for each in load_all() if each.name == "apache"])]
+    wanted = {f"{perl}/ModPerl/Registry.pm", f"{perl}/auto/APR/APR.so"}
+    found = reached(tmp_path, recorded(executed=["/usr/sbin/apache2"], read=[f"{modules}/mod_perl.so"]), rules)
+    assert wanted <= found
+    assert f"{perl}/ModPerl/WrapXS.pm" not in found
+    assert not wanted & reached(
+        tmp_path, recorded(executed=["/usr/sbin/apache2"], read=[f"{modules}/mod_mime.so"]), rules
+    )

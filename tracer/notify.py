@@ -1,11 +1,22 @@
 """Recorder by seccomp user notification: the kernel stops a call, we read its path, and let it go on.
 
 One stop is three system calls here and two switches of context. With
-SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6) both happen on one CPU; across CPUs each costs
-ten times as much. In microseconds, in a storm of stats (Linux 6.18, Debian's CPython 3.11): 5.5 the switches with RECV
-and SEND, 1.1 pread of the path, 1.0 all of Python's; 3.5 more for a path from a directory descriptor, which is a
-readlink each time. Between stops that are rarer the program drives us out of the caches, and the same costs 13; of that
-11 remain when this loop does nothing but RECV and SEND. tests/bench/recorders.py measures the whole.
+SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6) both happen on one CPU.
+
+What a stop costs, on the 2-core virtual machine where this was tuned (Linux 6.18, Debian's CPython 3.11), in
+microseconds, for one path after the other:
+
+    two switches of context on one CPU, RECV and SEND    5.5   the kernel's, mostly; 50 and more across CPUs
+    pread of the path on the process's open memory       1.1   process_vm_readv: 1.9, and cold five times that
+    unpack, find the process, look the string up, note   1.0
+    a directory descriptor's path                        3.5   one readlink; the working directory is remembered
+
+Where the program works between its stops, both find their caches full of the other's: 13 for nginx, of
+which 9 to 11 remain when the loop does nothing but RECV and SEND (6.6 when that loop is C). So nginx at one file a
+request, 10 us of work, can not be recorded below 1.85x in Python, and imports not below 1.2x. A new process costs most
+where it is asked for below /proc/PID, so that is spared where its parent's other children were the same.
+Under ptrace a stop is wait, PTRACE_GET_SYSCALL_INFO, the same reading, and PTRACE_CONT: two more on one CPU, 60 and
+more across CPUs, hence the pinning.
 
 The loop sleeps in RECV itself: poll before it would cost another microsecond. What else may want the
 service interrupts it by a signal (see tracer.service).

@@ -4,19 +4,8 @@
 
 Runs are interleaved (every recorder once, then again) and medians compared, so that a busy machine hurts
 all alike. For servers the ratio is of requests a second. Start-up of the recorder is
-not in the ratios and stands below the table.
-
-What a stop costs, on the 2-core virtual machine where this was tuned (Linux 6.18, CPython 3.11), in microseconds:
-
-    two switches of context, with both processes on one CPU     3.5   the kernel's; 50 and more across CPUs
-    RECV and SEND, the ioctls as Python calls them              3.1   one of 80 bytes in, one of 24 out
-    process_vm_readv through ctypes                             2.5   pread on /proc/TID/mem: 4.9
-    unpack, find the process, look the string up, note it       1.0
-    a directory descriptor's path                               3.5   one readlink; the working directory is remembered
-
-so about 10 for a path from the root or the working directory, 13.5 from a descriptor. In C the second and the
-last two lines would go, and 7 remain. Under ptrace it is wait, PTRACE_GET_SYSCALL_INFO, the same reading, and
-PTRACE_CONT: 13 on one CPU, 60 and more across CPUs, hence the pinning.
+not in the ratios and stands below the table. What a stop
+costs, and where it goes, stands in tracer.notify.
 """
 
 from __future__ import annotations

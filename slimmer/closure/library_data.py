@@ -20,6 +20,7 @@ from slimmer.packages.model import Package
 from slimmer.root.model import Entry, FileType, sort_key
 
 LIBRARY = re.compile(r"\.so(?:\.\d|$)|\.(?:py|pm|rb|js|cjs|mjs|php|jar|tcl|lua)$")
+CODE = re.compile(r"\.so(?:\.\d|$)|\.jar$")  # that other rules follow, wherever it lies
 SHARED = frozenset({"all", "noarch"})  # dpkg's and rpm's word for a package that fits every architecture
 
 
@@ -87,4 +88,6 @@ class LibraryDataRule(Rule):
 
     def _is_data(self, entry: Entry) -> bool:
         path = entry.path
-        return not entry.executable and self._data.fullmatch(path) and not self._finer.fullmatch(path)
+        if entry.executable or CODE.search(path):
+            return False
+        return self._data.fullmatch(path) and not self._finer.fullmatch(path)

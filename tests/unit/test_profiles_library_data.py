@@ -65,6 +65,13 @@ def test_a_module_brings_its_data_as_a_library_does(top: Path) -> None:
     assert reached(top, recorded(read=[MODULE]), rules()) == {"/usr/share/python-thai-data/styles"}
 
 
+def test_the_other_archives_of_a_package_are_code_and_no_data(tmp_path: Path) -> None:
+    jars = {f"/usr/share/java/{name}.jar": name for name in ("used", "other")}
+    plugin = {"/usr/share/thing/plugin.so": "elf", "/usr/share/thing/table": "t"}
+    top = debian(tmp_path, {"libthing-java": Deb({**jars, **plugin}, ALL)})
+    assert reached(top, recorded(read=["/usr/share/java/used.jar"]), rules()) == {"/usr/share/thing/table"}
+
+
 def test_the_reason_names_the_package_and_the_library(top: Path) -> None:
     grown = closure(top, recorded(read=[LIBRARY]), rules())
     (reason,) = grown.paths["/usr/share/words/thai"].reasons

@@ -206,7 +206,10 @@ def better_of(
     rows = tuple(replace(each, varies=True) if each.what in wrong else each for each in second)
     return rows, tuple(
         Unsure(
-            "unsteady", what.split()[0], f"{what[:80]} went wrong once, and well when tried again: {problem}", CHANCE
+            "unsteady",
+            next((word for word in what.split() if "/" in word), what),
+            f"{what[:80]} went wrong once, and well when tried again: {problem}",
+            CHANCE,
         )
         for what, problem in wrong.items()
     )

@@ -74,7 +74,7 @@ def test_a_question_that_came_too_early_is_asked_again_of_the_same_image() -> No
     assert worth_another_try(first, [early])
     rows, doubts = better_of(first, second)
     assert [(row.what, row.problem, row.varies) for row in rows] == [("GET /", "", True), ("ping", "", False)]
-    assert [doubt.kind for doubt in doubts] == ["unsteady"]
+    assert [(doubt.kind, doubt.path) for doubt in doubts] == [("unsteady", "/")]
     assert "went wrong once" in doubts[0].text
 
 

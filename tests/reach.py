@@ -177,6 +177,7 @@ APPLICATIONS = (
         user="postgres",
         workdir="/var/lib/postgresql",
         setup="echo 'local all all trust' > /etc/postgresql/15/main/pg_hba.conf",
+        share=0.32,  # a fresh database and ICU's data are half of it
     ),
     Application(
         "perl",

@@ -27,19 +27,21 @@ pytestmark = requires("apt-get", "dpkg-deb", "tar")
 
 # fmt: off
 PACKAGES = [
-    "apache2", "apache2-bin", "apache2-data", "busybox", "ca-certificates", "dbus-daemon", "execline", "file",
-    "fontconfig-config", "fonts-dejavu-core", "fonts-urw-base35", "ghostscript", "git", "gsfonts", "haproxy",
+    "apache2", "apache2-bin", "apache2-data", "binutils-x86-64-linux-gnu", "busybox", "ca-certificates",
+    "dbus-daemon", "erlang-base", "execline", "file", "fontconfig-config", "fonts-dejavu-core", "fonts-urw-base35",
+    "gawk", "gcc-12", "ghostscript", "git", "gsfonts", "guile-3.0", "guile-3.0-libs", "haproxy",
     "imagemagick-6-common", "imagemagick-6.q16", "krb5-config", "krb5-user", "libaprutil1", "libc-bin", "libc6",
-    "libfontconfig1", "libgdk-pixbuf-2.0-0", "libglib2.0-0", "libgs-common", "libgs10", "libgs10-common",
-    "libkrb5-3", "libldap-2.5-0", "libldap-common", "libmagic-mgc", "libmagic1", "libmagickcore-6.q16-6",
-    "libmariadb3", "libnginx-mod-http-echo", "libodbc2", "libpam-modules", "libpam-runtime", "libpam0g",
-    "libperl5.36", "libpython3.11-minimal", "libpython3.11-stdlib", "libruby3.1", "libsasl2-2",
-    "libsasl2-modules", "libsasl2-modules-db", "libssl3", "libtinfo6", "libx11-6", "libx11-data",
-    "mariadb-common", "mariadb-server", "mariadb-server-core", "media-types", "memcached", "ncurses-base",
-    "netbase", "nginx", "nginx-common", "openjdk-17-jre-headless", "openssh-client", "openssl", "perl-base",
-    "perl-modules-5.36", "php8.2-cli", "php8.2-common", "postgresql-15", "postgresql-client-15",
-    "postgresql-client-common", "python3.11-minimal", "redis-server", "redis-tools", "ruby3.1", "s6", "sqlite3",
-    "tzdata", "unixodbc-common", "wget",
+    "libc6-dev", "libfontconfig1", "libgcc-12-dev", "libgdk-pixbuf-2.0-0", "libglib2.0-0", "libgs-common",
+    "libgs10", "libgs10-common", "libkrb5-3", "libldap-2.5-0", "libldap-common", "libmagic-mgc", "libmagic1",
+    "libmagickcore-6.q16-6", "libmariadb3", "libnginx-mod-http-echo", "libodbc2", "libpam-modules",
+    "libpam-runtime", "libpam0g", "libperl5.36", "libpython3.11-minimal", "libpython3.11-stdlib", "libruby3.1",
+    "libsasl2-2", "libsasl2-modules", "libsasl2-modules-db", "libssl3", "libtcl8.6", "libtinfo6", "libx11-6",
+    "libx11-data", "lua-socket", "lua5.4", "mariadb-common", "mariadb-server", "mariadb-server-core", "media-types",
+    "memcached", "ncurses-base", "netbase", "nginx", "nginx-common", "openjdk-17-jre-headless", "openssh-client",
+    "openssh-server", "openssl", "perl-base", "perl-modules-5.36", "php8.2-cli", "php8.2-common", "postgresql-15",
+    "postgresql-client-15", "postgresql-client-common", "python3.11-minimal", "redis-server", "redis-tools",
+    "rsync", "ruby3.1", "s6", "sqlite3", "tcl8.6", "tesseract-ocr", "tesseract-ocr-eng", "tzdata",
+    "unixodbc-common", "wget",
 ]
 # fmt: on
 LIB = "/usr/lib/x86_64-linux-gnu"
@@ -55,7 +57,9 @@ SETUP = {
     "/run/lock": None,
     "/run/postgresql": None,
     "/run/mysqld": None,
-    "/root/.ssh": None,
+    "/root/.ssh/authorized_keys": "ssh-ed25519 AAAA\n",
+    "/root/.profile": "umask 022\n",
+    "/run/sshd": None,
     "/run/service": None,
     "/run/dbus": None,
     "/run/haproxy": None,
@@ -89,9 +93,24 @@ CASES = {
     ),
     "curl": Case(executed=("/usr/bin/wget",), kept=("/etc/wgetrc",)),
     "dbus": Case(executed=("/usr/bin/dbus-daemon",), kept=("/run/dbus",)),
+    "erlang": Case(
+        executed=("/usr/lib/erlang/erts-13.1.5/bin/erlexec",),
+        kept=("/usr/lib/erlang/lib/stdlib-4.2/ebin/lists.beam", "/usr/lib/erlang/erts-13.1.5/bin/erl_child_setup"),
+    ),
     "fonts": Case(
         read=(f"{LIB}/libfontconfig.so.1.12.0",),
         kept=("/etc/fonts/fonts.conf", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+    ),
+    "gawk": Case(executed=("/usr/bin/gawk",), kept=("/usr/share/awk/join.awk", f"{LIB}/gawk/filefuncs.so")),
+    "gcc": Case(
+        executed=("/usr/bin/x86_64-linux-gnu-gcc-12",),
+        kept=(
+            "/usr/lib/gcc/x86_64-linux-gnu/12/collect2",
+            "/usr/include/stdio.h",
+            f"{LIB}/crt1.o",
+            "/usr/lib/gcc/x86_64-linux-gnu/12/include/stddef.h",
+        ),
+        left=("/usr/lib/gcc/x86_64-linux-gnu/12/libasan.a",),
     ),
     "gconv": Case(
         executed=("/usr/bin/iconv",),
@@ -115,6 +134,10 @@ CASES = {
             "/usr/bin/ssh",
         ),
         left=("/usr/bin/git-shell", "/usr/share/gitweb/gitweb.cgi"),
+    ),
+    "guile": Case(
+        executed=("/usr/bin/guile-3.0",),
+        kept=("/usr/share/guile/3.0/ice-9/pretty-print.scm", f"{LIB}/guile/3.0/ccache/ice-9/pretty-print.go"),
     ),
     "haproxy": Case(executed=("/usr/sbin/haproxy",), kept=("/etc/haproxy/errors/503.http", "/run/haproxy")),
     "imagemagick": Case(
@@ -142,6 +165,7 @@ CASES = {
     "krb5": Case(read=(f"{LIB}/libkrb5.so.3.3",), kept=(f"{LIB}/krb5/plugins",)),
     "ldap": Case(read=(f"{LIB}/libldap-2.5.so.0.1.8",), kept=("/etc/ldap/ldap.conf",)),
     "locale": Case(read=(f"{LIB}/libc.so.6",), kept=("/usr/lib/locale/C.utf8/LC_CTYPE",)),
+    "lua": Case(executed=("/usr/bin/lua5.4",), kept=("/usr/share/lua/5.4/socket/http.lua", "/usr/share/lua/5.1/socket.lua")),
     "magic": Case(executed=("/usr/bin/file",), kept=("/usr/lib/file/magic.mgc", "/etc/magic")),
     "memcached": Case(executed=("/usr/bin/memcached",), kept=("/usr/share/memcached/memcached.conf.default",)),
     "mime": Case(executed=("/usr/sbin/nginx",), kept=("/etc/mime.types",)),
@@ -174,6 +198,9 @@ CASES = {
     "odbc": Case(read=(f"{LIB}/libmariadb.so.3",), kept=(f"{LIB}/libmariadb3/plugin/caching_sha2_password.so",)),
     "openssh-client": Case(
         executed=("/usr/bin/ssh",), kept=("/etc/ssh/ssh_config", "/usr/lib/openssh/ssh-keysign", "/root/.ssh")
+    ),
+    "openssh-server": Case(
+        executed=("/usr/sbin/sshd",), kept=("/root/.ssh/authorized_keys", "/root/.profile", "/run/sshd")
     ),
     "pam": Case(
         read=(f"{LIB}/libpam.so.0.85.1", f"{LIB}/security/pam_unix.so"),
@@ -214,6 +241,7 @@ CASES = {
         left=("/usr/lib/python3.11/ctypes",),
     ),
     "redis": Case(executed=("/usr/bin/redis-check-rdb",), kept=("/etc/redis/redis.conf",)),
+    "rsync": Case(executed=("/usr/bin/rsync",), kept=("/usr/bin/ssh",)),
     "ruby": Case(
         executed=("/usr/bin/ruby3.1",),
         kept=(f"{LIB}/ruby/3.1.0/enc/shift_jis.so", "/usr/lib/ruby/3.1.0/rubygems.rb"),
@@ -225,8 +253,16 @@ CASES = {
         left=(f"{LIB}/sasl2/libsasldb.so.2.0.25",),
     ),
     "tar": Case(executed=("/usr/bin/tar",), kept=("/usr/bin/xz",)),
+    "tcl": Case(
+        executed=("/usr/bin/tclsh8.6",),
+        kept=("/usr/share/tcltk/tcl8.6/init.tcl", "/usr/share/tcltk/tcl8.6/encoding/euc-jp.enc"),
+    ),
     "terminfo": Case(
         read=(f"{LIB}/libtinfo.so.6.4",), kept=("/usr/lib/terminfo/x/xterm-256color", "/usr/lib/terminfo/d/dumb")
+    ),
+    "tesseract": Case(
+        executed=("/usr/bin/tesseract",),
+        kept=("/usr/share/tesseract-ocr/5/tessdata/eng.traineddata",),
     ),
     "tls": Case(
         read=(f"{LIB}/libssl.so.3", f"{LIB}/libcrypto.so.3"),

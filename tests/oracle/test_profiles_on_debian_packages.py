@@ -165,7 +165,9 @@ CASES = {
     "krb5": Case(read=(f"{LIB}/libkrb5.so.3.3",), kept=(f"{LIB}/krb5/plugins",)),
     "ldap": Case(read=(f"{LIB}/libldap-2.5.so.0.1.8",), kept=("/etc/ldap/ldap.conf",)),
     "locale": Case(read=(f"{LIB}/libc.so.6",), kept=("/usr/lib/locale/C.utf8/LC_CTYPE",)),
-    "lua": Case(executed=("/usr/bin/lua5.4",), kept=("/usr/share/lua/5.4/socket/http.lua", "/usr/share/lua/5.1/socket.lua")),
+    "lua": Case(
+        executed=("/usr/bin/lua5.4",), kept=("/usr/share/lua/5.4/socket/http.lua", "/usr/share/lua/5.1/socket.lua")
+    ),
     "magic": Case(executed=("/usr/bin/file",), kept=("/usr/lib/file/magic.mgc", "/etc/magic")),
     "memcached": Case(executed=("/usr/bin/memcached",), kept=("/usr/share/memcached/memcached.conf.default",)),
     "mime": Case(executed=("/usr/sbin/nginx",), kept=("/etc/mime.types",)),

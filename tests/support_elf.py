@@ -219,11 +219,13 @@ def loader_of(root: str | Path, arch: Arch) -> Path:
 def _serve() -> None:
     answers = []
     mounted = set()
+    scratches = []
     for job in json.load(sys.stdin):
         root = job["root"]
         if root not in mounted:
             if not os.path.isdir(os.path.join(root, "proc")):  # roots that are shared are never written to
                 scratch = tempfile.mkdtemp()
+                scratches.append(scratch)
                 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", scratch], check=True)
                 for name in ("upper", "work"):
                     os.mkdir(os.path.join(scratch, name))
@@ -233,6 +235,9 @@ def _serve() -> None:
             subprocess.run(["mount", "--rbind", "/proc", os.path.join(root, "proc")], check=True)
             mounted.add(root)
         answers.append(_run(job))
+    for scratch in scratches:
+        subprocess.run(["umount", "--lazy", scratch], check=True)
+        os.rmdir(scratch)
     json.dump(answers, sys.stdout)
 
 

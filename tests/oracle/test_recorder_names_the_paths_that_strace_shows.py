@@ -68,6 +68,7 @@ gzip -dc out.gz | grep -c one
 ( cd / && ls -d etc/../usr//./bin . .. )
 ln -s out link; readlink link; cat link > /dev/null
 mkdir -p a/b; mv out a/b/; rm -r a link
+dir=$PWD; cd /; rm -r "$dir"
 """
 
 CASES = (

@@ -12,7 +12,6 @@ import json
 import posixpath
 import re
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +24,7 @@ from slimmer.exercise.probe import NoAnswer, send
 from slimmer.image.config import ImageConfig
 from slimmer.recipe import Probe, Recipe, Run, split_command
 from slimmer.root.model import FileType, Root
+from slimmer.root.zips import unzipped
 from tracer.session import Session
 
 DIRECTORIES = ("/app", "/usr/src/app", "/code", "/workspace", "/srv/app", "/opt/app", "/home/app", "/var/www/html")
@@ -264,9 +264,9 @@ def _java(here: _Directory) -> Iterator[Guess]:
         if not name.endswith(".jar"):
             continue
         try:
-            with here.root.open(here.at(name)) as stream, zipfile.ZipFile(stream) as archive:
+            with unzipped(here.root, here.at(name)) as archive:
                 manifest = archive.read("META-INF/MANIFEST.MF")[:LIMIT]
-        except (SlimmerError, OSError, KeyError, ValueError, zipfile.BadZipFile):
+        except SlimmerError:
             continue
         if b"Main-Class:" in manifest:
             yield here.guess(f"the jar {name}", java, "-jar", name, port=8080)

@@ -6,12 +6,12 @@ import itertools
 import posixpath
 import re
 import urllib.parse
-import zipfile
 from collections.abc import Iterable, Iterator
 
 from slimmer.closure.model import Level, Need, Reason, Rule, View
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType
+from slimmer.root.zips import unzipped
 
 RUNTIME = re.compile(r"(.*)/(?:bin/java|lib/(?:\w+/)?(?:server|client|minimal)/libjvm\.so|lib/(?:jli/)?libjli\.so)$")
 # For compilers and debuggers, or for a display; they stay when the recording shows them.
@@ -115,13 +115,9 @@ class JavaRule(Rule):
 
 def _class_path_of(entry: Entry, view: View) -> list[str]:
     try:
-        with (
-            view.root.open(entry.path) as stream,
-            zipfile.ZipFile(stream) as jar,
-            jar.open("META-INF/MANIFEST.MF") as member,
-        ):
+        with unzipped(view.root, entry.path) as jar, jar.open("META-INF/MANIFEST.MF") as member:
             text = member.read(LARGEST).decode("utf-8", "replace")
-    except (zipfile.BadZipFile, KeyError, SlimmerError, OSError, NotImplementedError, RuntimeError, ValueError):
+    except SlimmerError:
         return []
     text = re.sub(r"\r?\n ", "", text)  # continuation lines begin with a blank
     found = re.search(r"^Class-Path:[ \t]*(.*?)[ \t]*\r?$", text, re.M | re.I)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posixpath
 import struct
-import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from slimmer.closure.programs import Programs
 from slimmer.closure.started import Started
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType
+from slimmer.root.zips import unzipped
 
 LARGEST = 1 << 20  # bytes of a class
 BUDGET = 32 << 20  # bytes of the classes of one archive
@@ -101,15 +101,14 @@ class JavaClassesRule(Rule):
 
 def _classes(entry: Entry, view: View) -> Iterator[bytes]:
     try:
-        with view.root.open(entry.path) as stream:
-            if posixpath.splitext(entry.path)[1] == ".class":
-                yield stream.read(LARGEST)
-                return
-            left = BUDGET
-            with zipfile.ZipFile(stream) as archive:
-                for member in archive.infolist():
-                    if member.filename.endswith(".class") and member.file_size <= min(LARGEST, left):
-                        left -= member.file_size
-                        yield archive.read(member)
-    except (zipfile.BadZipFile, SlimmerError, OSError, NotImplementedError, RuntimeError, ValueError, EOFError):
+        if posixpath.splitext(entry.path)[1] == ".class":
+            yield view.root.read(entry.path, LARGEST)
+            return
+        left = BUDGET
+        with unzipped(view.root, entry.path) as archive:
+            for member in archive.infolist():
+                if member.filename.endswith(".class") and member.file_size <= min(LARGEST, left):
+                    left -= member.file_size
+                    yield archive.read(member)
+    except SlimmerError:
         return

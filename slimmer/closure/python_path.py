@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType, Root
+from slimmer.root.zips import unzipped
 
 EXECUTABLE = re.compile(r"/(?:bin|sbin)/python(\d+\.\d+)t?d?$")
 LIBRARY = re.compile(r"/libpython(\d+\.\d+)t?d?[.\w-]*\.so[.\d]*$")
@@ -223,9 +223,9 @@ def archive_members(root: Root, archive: str) -> list[str]:
     if found is None or found.type is not FileType.FILE:
         return []
     try:
-        with root.open(found.path) as stream, zipfile.ZipFile(stream) as opened:
+        with unzipped(root, found.path) as opened:
             return opened.namelist()
-    except (zipfile.BadZipFile, SlimmerError, OSError, NotImplementedError, ValueError):
+    except SlimmerError:
         return []
 
 
@@ -235,7 +235,7 @@ def archive_source(root: Root, archive: str, member: str) -> bytes:
     if found is None or found.type is not FileType.FILE:
         return b""
     try:
-        with root.open(found.path) as stream, zipfile.ZipFile(stream) as opened:
+        with unzipped(root, found.path) as opened:
             return opened.read(member)
-    except (zipfile.BadZipFile, KeyError, SlimmerError, OSError, NotImplementedError, RuntimeError, ValueError):
+    except SlimmerError:
         return b""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from slimmer.errors import SlimmerError
 from slimmer.packages.carriers import Carriers
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import Entry, Root
+from slimmer.root.zips import unzipped
 
 if TYPE_CHECKING:
     import zipfile
@@ -43,38 +44,35 @@ class Archives(Carriers):
 
 def artifacts(root: Root, path: str) -> Iterator[Package]:
     """What is in an archive: itself first, then archives inside it; nothing when it is no archive."""
-    import zipfile  # most roots have no Java, and need not wait for it
-
     try:
-        with root.open(path) as stream:
-            found = list(dict.fromkeys(_archive(stream, path.rpartition("/")[2], 0)))
-    except (SlimmerError, OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, EOFError):
+        with unzipped(root, path) as archive:
+            found = list(dict.fromkeys(_archive(archive, path.rpartition("/")[2], 0)))
+    except SlimmerError:
         return
     for name, version, license_ in found:
         yield Package(PackageType.MAVEN, name, version, license=license_, location=path)
 
 
-def _archive(stream: IO[bytes], file: str, depth: int) -> Iterator[tuple[str, str, str]]:
-    import zipfile
+def _archive(archive: zipfile.ZipFile, file: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    import zipfile  # most roots have no Java, and need not wait for it
 
-    with zipfile.ZipFile(stream) as archive:
-        names = archive.namelist()
-        manifest = _manifest(archive) if "META-INF/MANIFEST.MF" in names else {}
-        license_ = manifest.get("bundle-license", "").split(";")[0].strip()
-        poms = [name for name in names if name.startswith("META-INF/maven/") and name.endswith("/pom.properties")]
-        found = [
-            (f"{group}:{artifact}", version)
-            for group, artifact, version in (_pom(archive, name) for name in sorted(poms))
-            if artifact
-        ]
-        if not found:
-            found = list(_by_manifest(manifest, file))
-        for number, (name, version) in enumerate(found):
-            yield name, version, license_ if number == 0 else ""
-        if depth < _DEEPEST:
-            for info in archive.infolist():
-                if info.filename.lower().endswith(SUFFIXES) and info.file_size <= _LARGEST:
-                    inner = io.BytesIO(archive.read(info))
+    names = archive.namelist()
+    manifest = _manifest(archive) if "META-INF/MANIFEST.MF" in names else {}
+    license_ = manifest.get("bundle-license", "").split(";")[0].strip()
+    poms = [name for name in names if name.startswith("META-INF/maven/") and name.endswith("/pom.properties")]
+    found = [
+        (f"{group}:{artifact}", version)
+        for group, artifact, version in (_pom(archive, name) for name in sorted(poms))
+        if artifact
+    ]
+    if not found:
+        found = list(_by_manifest(manifest, file))
+    for number, (name, version) in enumerate(found):
+        yield name, version, license_ if number == 0 else ""
+    if depth < _DEEPEST:
+        for info in archive.infolist():
+            if info.filename.lower().endswith(SUFFIXES) and info.file_size <= _LARGEST:
+                with zipfile.ZipFile(io.BytesIO(archive.read(info))) as inner:
                     yield from _archive(inner, info.filename.rpartition("/")[2], depth + 1)
 
 

@@ -74,8 +74,8 @@ class ImportRule(Rule):
             yield from self.found(entry, file, used, view)
 
     def found(self, entry: Entry, file: Elf, used: frozenset[str], view: View) -> Iterable[Need]:
-        """What follows from an object that imports these. May raise ElfError."""
-        raise NotImplementedError
+        """What follows from an object that imports these: nothing, unless a subclass says so. May raise ElfError."""
+        return ()
 
     def library(self, name: str, entry: Entry, text: str, view: View) -> Iterator[Need]:
         """A library by name with its closure, as dlopen called by that object would find it."""

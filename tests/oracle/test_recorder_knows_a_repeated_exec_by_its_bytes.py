@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.recorder_harness import STOP_BASED, Done, record
+from tracer.processes import Processes
 from tracer.recorder import Choice
+from tracer.tracee import Program
 
 both = pytest.mark.parametrize("choice", STOP_BASED, ids=lambda choice: choice.value)
 TRUE = os.path.realpath("/bin/true")
@@ -37,6 +40,24 @@ def test_every_environment_is_noted(choice: Choice, tmp_path: Path) -> None:
     assert seen == {"/a", "/b", "/c", None}
     assert "/late" in {dict(environment).get("LD_LIBRARY_PATH") for _, environment in _executed(done, "/bin/true")}
     assert {dict(environment)["LANG"] for _, environment in _executed(done, "/bin/true")} == {"C.UTF-8"}
+
+
+@both
+@pytest.mark.parametrize("directory", ["", "cd /usr; "])
+def test_a_repeated_exec_is_not_looked_into_again(
+    choice: Choice, directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in the recorder's own process, to which the patched method comes by fork."""
+    asked, program_of = mmap.mmap(-1, 8), Processes.program_of
+
+    def counting(self: Processes, tid: int) -> Program:
+        asked[:8] = (int.from_bytes(asked[:8], "little") + 1).to_bytes(8, "little")
+        return program_of(self, tid)
+
+    monkeypatch.setattr(Processes, "program_of", counting)
+    done = _shell(f"{directory}i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done", choice, tmp_path)
+    assert len(_executed(done, "/bin/true")) == 1
+    assert int.from_bytes(asked[:8], "little") < 300  # of 600: each child before and after its exec
 
 
 @both

@@ -1,4 +1,4 @@
-"""Archives as they are found: whole, damaged, of odd methods, encrypted; readers go on without what they cannot read."""
+"""Archives as they are found: whole, damaged, of odd methods, encrypted; readers go on without them."""
 
 from __future__ import annotations
 

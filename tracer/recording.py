@@ -72,6 +72,7 @@ class Recording:
     recorder: tuple[str, ...] = ()  # "notify", "ptrace", "fanotify"; several after a merge
     root: str = ""  # the fat root's fingerprint
     notes: tuple[str, ...] = ()  # what a reader should know: "io_uring was refused to /usr/bin/x"
+    incomplete: tuple[str, ...] = ()  # why it ends before the run did; empty: it does not
 
     def merge(self, other: Recording) -> Recording:
         """Both together. Commutative, associative, idempotent. Raises TracerError when they do not belong together."""
@@ -90,6 +91,7 @@ class Recording:
             recorder=tuple(sorted({*self.recorder, *other.recorder})),
             root=self.root,
             notes=tuple(sorted({*self.notes, *other.notes})),
+            incomplete=tuple(sorted({*self.incomplete, *other.incomplete})),
         )
 
     def dump(self) -> str:
@@ -101,6 +103,7 @@ class Recording:
             "recorder": list(self.recorder),
             "commands": [list(command) for command in self.commands],
             "notes": list(self.notes),
+            **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
             "executions": [
                 {"path": each.path, "workdir": each.workdir, "environment": dict(each.environment)}
                 for each in self.executions
@@ -179,6 +182,7 @@ def _parse(value: Any) -> Recording:
         recorder=tuple(sorted(_texts(value["recorder"]))),
         root=_text(value["root"]),
         notes=tuple(sorted(_texts(value["notes"]))),
+        incomplete=tuple(sorted(_texts(value.get("incomplete", ())))),
     )
 
 

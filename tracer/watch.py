@@ -9,36 +9,54 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tracer.collector import Collector, accesses, executions
 from tracer.errors import TracerError
-from tracer.fanotify import INCOMPLETE, LOST, Watcher
-from tracer.recording import Recording
+from tracer.recorder.access_log import AccessLog, accesses, executions
+from tracer.recorder.attach import Vain
+from tracer.recorder.fanotify import INCOMPLETE, LOST, Watcher
+from tracer.recording import Access, Kind, Recording, collect
 
 _BATCH = 0.05  # seconds between reads: events queue and merge meanwhile, so that a busy server is left alone
 
 
-def watch(root_or_pid: str | int, seconds: float, stop: Callable[[], bool] = lambda: False) -> Recording:
+def watch(
+    root_or_pid: str | int, seconds: float, stop: Callable[[], bool] = lambda: False, *, vain: bool = False
+) -> Recording:
     """Record which files of a root are opened, read, executed and written by whomever, until `seconds` have passed.
 
     `root_or_pid` is a directory, or the number of a process in a container (its root is watched). Ends early when
-    `stop()` says so, asked a few times a second. Raises TracerError when there is no such root or
+    `stop()` says so, asked a few times a second. With `vain` also the lookups that find nothing, by ptrace: each
+    system call of a process's container then stops, which is slow. Raises TracerError when there is no such root or
     process, when the kernel refuses, or when events were lost.
     """
-    collector = Collector(())
-    watcher = Watcher(collector, reads=True)
+    log = AccessLog()
+    watcher = Watcher(log, reads=True)
+    traced: Vain | None = None
+    lookups: dict[str, set[str]] = {}
     try:
         _begin(watcher, root_or_pid)
+        if vain:
+            if not isinstance(root_or_pid, int):
+                hint = "give the number of a process on the host"
+                raise TracerError(f"lookups are seen of the processes of a container, not of {root_or_pid}", hint)
+            traced = Vain.start(root_or_pid)
         _listen(watcher, time.monotonic() + seconds, stop)
         if watcher.overflowed:
             raise TracerError(LOST, "watch for a shorter time, or under less load, and merge the recordings")
     finally:
+        if traced is not None:
+            lookups = traced.finish()
         watcher.close()
-    collected = collector.collected()
+    collected = log.collected()
     return Recording(
-        accesses=accesses(collected),
+        accesses=collect(
+            (
+                *accesses(collected),
+                *(Access(path, frozenset((Kind.STAT,)), frozenset(by)) for path, by in lookups.items()),
+            )
+        ),
         executions=executions(collected),
         architecture=platform.machine(),
-        recorder=("fanotify",),
+        recorder=("fanotify", "ptrace") if vain else ("fanotify",),
         notes=(INCOMPLETE,),
     )
 

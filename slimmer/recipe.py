@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import shlex
+import math
 import tomllib
 import types
 import typing
@@ -16,22 +16,41 @@ from typing import Any
 import tomli_w
 
 from slimmer.errors import UsageProblem
-from tracer.recorder import Choice
-from tracer.session import Network
+from slimmer.recipe_checks import (
+    SCHEMES,
+    TOKEN,
+    FieldProblem,
+    check_argv,
+    check_header,
+    check_pattern,
+    check_ready,
+    check_text,
+    check_url,
+    signal_number,
+    spelled,
+    wrong,
+)
+from slimmer.recipe_checks import check_attribute as check_attribute
+from slimmer.recipe_checks import read_environment as read_environment
+from slimmer.recipe_checks import read_published as read_published
+from slimmer.recipe_checks import split_command as split_command
+from slimmer.recipe_checks import split_words as split_words
+from slimmer.recipe_options import MOST_PIDS as MOST_PIDS
+from slimmer.recipe_options import ImageOptions as ImageOptions
+from slimmer.recipe_options import Keep as Keep
+from slimmer.recipe_options import Layers as Layers
+from slimmer.recipe_options import LockOptions as LockOptions
+from slimmer.recipe_options import Reach as Reach
+from slimmer.recipe_options import Sandbox as Sandbox
+from slimmer.recipe_options import Source as Source
+from slimmer.service import Service
+from slimmer.toml_position import Place, place_of
+from slimmer.toml_values import plain
+from slimmer.values import natural
+from tracer.runner.limits import PIDS as PIDS
+from tracer.runner.programs import DEFAULT_PATH as DEFAULT_PATH
 
 FORMAT = "slimmer.recipe/1"
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class Keep(enum.StrEnum):
-    RECORDED = "recorded"
-    REACHABLE = "reachable"
-    PACKAGES = "packages"
-
-
-class Layers(enum.StrEnum):
-    ONE = "one"
-    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +65,38 @@ class Probe:
     pattern: str = ""  # regular expression that the answer's body must match somewhere
     json: Mapping[str, Any] = field(default_factory=dict)  # JSON pointer → value that the body must hold there
 
+    def __post_init__(self) -> None:
+        check_url(self.url, SCHEMES, "url")
+        if self.status is not None and not 100 <= self.status <= 599:
+            raise FieldProblem(f"{self.status} is no status of HTTP", "they go from 100 to 599", ("status",))
+        if not TOKEN.fullmatch(self.method):
+            raise FieldProblem(f"{self.method!r} is no method of HTTP", "write GET, POST, PUT …", ("method",))
+        for name, value in self.headers.items():
+            check_header(name, value)
+        check_pattern(self.pattern, "pattern")
+        for pointer in self.json:
+            if pointer and not pointer.startswith("/"):
+                hint = 'write "/items/0/name", as RFC 6901 has it'
+                raise FieldProblem(f"{pointer!r} is no JSON pointer", hint, ("json", pointer))
+        if self.url.startswith(("tcp://", "unix://")):
+            try:
+                self.payload()
+            except UnicodeError as error:
+                hint = "write bytes as \\x00 and newlines as \\r\\n; text as UTF-8"
+                raise FieldProblem(f"the body {self.body!r:.60} cannot be sent: {error}", hint, ("body",)) from None
+
+    def payload(self) -> bytes:
+        """What a tcp or unix probe sends: the body with its escapes read. Raises UnicodeError."""
+        return self.body.encode().decode("unicode_escape").encode("latin-1")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One recorded run: a command, what makes it work, and how it ends."""
 
     command: tuple[str, ...] = ()  # empty: the image's own entrypoint
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)  # of the run alone; the image's is in ImageOptions
+    env_file: tuple[str, ...] = ()  # files with more of it, whose values stay where they are
     user: str | None = None
     workdir: str | None = None
     ready: str = ""  # PORT, URL or /REGEX/; empty: the first probe answers
@@ -60,77 +104,55 @@ class Run:
     probes: tuple[Probe, ...] = ()
     crawl: tuple[str, ...] = ()  # pages whose same-origin links are followed
     openapi: tuple[str, ...] = ()  # documents whose GET operations are called: URL of the application, or a host file
-    exec: tuple[str, ...] = ()  # commands inside the sandbox
-    client: tuple[str, ...] = ()  # commands of the host, in the sandbox's network
+    exec: tuple[tuple[str, ...], ...] = ()  # commands inside the sandbox, each an argv
+    client: tuple[tuple[str, ...], ...] = ()  # commands of the host, in the sandbox's network, each an argv
+    exec_timeout: float = 300.0  # seconds that each of these commands may take
     seconds: float | None = None  # how long it goes on after that; None: not at all, or until it exits by itself
+    default_exercise: bool = True  # one that names nothing to ask is asked what can be found out; False: it just runs
     expect_exit: int = 0
     stop_signal: str = "TERM"
     grace: float = 10.0
 
+    @property
+    def exercised(self) -> bool:
+        """Something of it is asked or run, or looked at."""
+        return bool(self.probes or self.exec or self.client or self.crawl or self.openapi)
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the fat root comes from."""
-
-    root: str = "/"
-    image: str = ""
-    platform: str = ""
-    qemu: str = ""
-    limits: tuple[str, ...] = ()  # NAME=VALUE, over the defaults of what an image may hold
-    insecure: bool = False  # its registry may speak plain HTTP or show an unknown certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """How the runs are held."""
-
-    recorder: Choice = Choice.AUTO
-    network: Network = Network.NONE
-    mounts: tuple[str, ...] = ()  # SOURCE:TARGET[:rw]
-    secrets: tuple[str, ...] = ()  # SOURCE:TARGET
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What the closure holds beyond the recording."""
-
-    keep: Keep = Keep.REACHABLE
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
-    no_profiles: tuple[str, ...] = ()
-    scanner_data: bool = True
-    cpu: str = ""  # keep library variants for this CPU level only ("x86-64-v3"); empty: all
+    def __post_init__(self) -> None:
+        for name in ("exec", "client"):
+            for at, argv in enumerate(getattr(self, name)):
+                check_argv(argv, (name, at))
+        check_text(self.command, ("command",))
+        for variable, value in self.env.items():
+            if not variable or "=" in variable or "\0" in variable + value:
+                hint = "a name has no =, and neither has a NUL"
+                raise FieldProblem(f"{variable!r} is no environment variable", hint, ("env", variable))
+        for name in ("ready_timeout", "exec_timeout", "seconds", "grace"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and 0 <= value < 1e8):
+                raise FieldProblem(f"{value} is no time", "write seconds, as in 30 or 2.5", (name,))
+        check_ready(self.ready)
+        for name in ("crawl", "openapi"):
+            for at, text in enumerate(getattr(self, name)):
+                if name == "crawl" or "://" in text:
+                    check_url(text, ("http", "https"), name, at)
+        if self.stop_signal:
+            signal_number(self.stop_signal)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """What the image's configuration says, over what the source image says; None leaves that as it is."""
-
-    entrypoint: tuple[str, ...] | None = None
-    cmd: tuple[str, ...] | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
-    workdir: str | None = None
-    expose: tuple[str, ...] = ()
-    label: Mapping[str, str] = field(default_factory=dict)
-    volume: tuple[str, ...] = ()
-    stop_signal: str | None = None
-    tag: str = "latest"
-    compression: str = "gzip"
-    layers: Layers = Layers.ONE
-    mtime: str = "keep"  # "keep" or "epoch"; SOURCE_DATE_EPOCH clamps
-    source_date_epoch: int | None = None  # used when the environment has none
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """A path that a check found missing, and why it was added."""
+class Miss:
+    """A path that a check found missing in the slim image; in a recipe: one that was added for it."""
 
     path: str
-    by: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()  # the programs that looked for it
     kinds: tuple[str, ...] = ()
-    why: str = ""  # empty: it was looked for in vain
+    why: str = ""  # a repair that was not looked for in vain: "used in the fat root", "its directory was listed"
+
+    @property
+    def who(self) -> str:
+        """A program that looked for it."""
+        return next((each for each in self.by if each), "a program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +161,12 @@ class Recipe:
 
     source: Source = field(default_factory=Source)
     runs: tuple[Run, ...] = ()
+    services: tuple[Service, ...] = ()  # beside each run, started in this order
     sandbox: Sandbox = field(default_factory=Sandbox)
     reach: Reach = field(default_factory=Reach)
     image: ImageOptions = field(default_factory=ImageOptions)
-    repairs: tuple[Repair, ...] = ()
+    lock: LockOptions = field(default_factory=LockOptions)
+    repairs: tuple[Miss, ...] = ()
 
     def dump(self) -> str:
         """recipe.toml's text: only what differs from the defaults, sorted as declared."""
@@ -150,12 +174,14 @@ class Recipe:
         value |= {
             name: part
             for name, part in (
-                ("source", _plain(self.source)),
-                ("sandbox", _plain(self.sandbox)),
-                ("reach", _plain(self.reach)),
-                ("image", _plain(self.image)),
-                ("run", [_plain(run) for run in self.runs]),
-                ("repair", [_plain(each) for each in self.repairs]),
+                ("source", plain(self.source)),
+                ("sandbox", plain(self.sandbox)),
+                ("reach", plain(self.reach)),
+                ("image", plain(self.image)),
+                ("lock", plain(self.lock)),
+                ("run", [plain(run) for run in self.runs]),
+                ("service", [plain(each) for each in self.services]),
+                ("repair", [plain(each) for each in self.repairs]),
             )
             if part
         }
@@ -171,139 +197,112 @@ def load(path: Path) -> Recipe:
     except UnicodeDecodeError as error:
         raise UsageProblem(f"{path} is not a recipe: not UTF-8 at byte {error.start}") from error
     try:
-        value = tomllib.loads(text)
+        return parse(tomllib.loads(text), str(path))
     except tomllib.TOMLDecodeError as error:
         raise UsageProblem(f"{path}: {error}") from error
-    try:
-        return parse(value, str(path))
-    except UsageProblem as error:
-        if str(path) in error.message:
-            raise
-        raise UsageProblem(f"{path}: {error.message}", error.hint) from error
+    except RecursionError:
+        raise UsageProblem(f"{path} is not a recipe: its values are nested too deeply") from None
+    except FieldProblem as error:
+        line, column = place_of(text, error.place)
+        raise UsageProblem(f"{path}:{line}:{column}: {error.message}", error.hint) from error
 
 
 def parse(value: Mapping[str, Any], where: str) -> Recipe:
-    """A Recipe from TOML's dictionaries."""
+    """A Recipe from TOML's dictionaries. Raises FieldProblem, whose place is the key that is wrong."""
     found = value.get("format", FORMAT)
     if found != FORMAT:
-        raise UsageProblem(f"{where}: format is {found!r}, this program reads {FORMAT!r}")
-    known = {"format", "source", "sandbox", "reach", "image", "run", "repair"}
+        raise FieldProblem(f"format is {found!r}, this program reads {FORMAT!r}", place=("format",))
+    known = {"format", "source", "sandbox", "reach", "image", "lock", "run", "service", "repair"}
     if unknown := sorted(set(value) - known):
-        raise UsageProblem(f"{where}: unknown key {unknown[0]!r}", f"known are {', '.join(sorted(known))}")
-    runs, repairs = value.get("run", []), value.get("repair", [])
-    for name, rows in (("run", runs), ("repair", repairs)):
+        raise FieldProblem(f"unknown key {unknown[0]!r}", f"known are {', '.join(sorted(known))}", (unknown[0],))
+    runs, services, repairs = (value.get(name, []) for name in ("run", "service", "repair"))
+    for name, rows in (("run", runs), ("service", services), ("repair", repairs)):
         if not isinstance(rows, list):
-            raise UsageProblem(f"{where}: {name} is a table", f"write [[{name}]], in double brackets")
+            raise FieldProblem(f"{name} is a table", f"write [[{name}]], in double brackets", (name,))
     return Recipe(
-        source=_build(Source, value.get("source", {}), f"{where}: source"),
-        runs=tuple(_build(Run, each, f"{where}: run {at + 1}") for at, each in enumerate(runs)),
-        sandbox=_build(Sandbox, value.get("sandbox", {}), f"{where}: sandbox"),
-        reach=_build(Reach, value.get("reach", {}), f"{where}: reach"),
-        image=_build(ImageOptions, value.get("image", {}), f"{where}: image"),
-        repairs=tuple(_build(Repair, each, f"{where}: repair {at + 1}") for at, each in enumerate(repairs)),
+        source=_build(Source, value.get("source", {}), ("source",)),
+        runs=tuple(_build(Run, each, ("run", at)) for at, each in enumerate(runs)),
+        services=tuple(_build(Service, each, ("service", at)) for at, each in enumerate(services)),
+        sandbox=_build(Sandbox, value.get("sandbox", {}), ("sandbox",)),
+        reach=_build(Reach, value.get("reach", {}), ("reach",)),
+        image=_build(ImageOptions, value.get("image", {}), ("image",)),
+        lock=_build(LockOptions, value.get("lock", {}), ("lock",)),
+        repairs=tuple(_build(Miss, each, ("repair", at)) for at, each in enumerate(repairs)),
     )
 
 
-SHELL_OPERATORS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "(", ")", "2>"})
+def environment_of(run: Run, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a run's environment has beyond the image's: its files, then its own. Raises UsageProblem."""
+    found: dict[str, str] = {}
+    for name in run.env_file:
+        found |= read_environment(Path(name), environ)
+    return {**found, **run.env}
 
 
-def split_command(text: str) -> tuple[str, ...]:
-    """argv of a command line. One that needs a shell (&&, |, $X, >) becomes /bin/sh -c. Raises UsageProblem."""
-    try:
-        words = shlex.split(text)
-        lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        lexer.commenters = ""
-        tokens = list(lexer)
-    except ValueError as error:
-        raise UsageProblem(f"cannot split the command {text!r}: {error}", "check its quotes") from error
-    if not words:
-        raise UsageProblem("the command is empty")
-    if SHELL_OPERATORS & set(tokens) and len(tokens) != len(words):
-        return ("/bin/sh", "-c", text)
-    if SHELL_OPERATORS & set(words) or any(word.startswith("$") for word in tokens if "'" not in text):
-        return ("/bin/sh", "-c", text)
-    return tuple(words)
-
-
-def _plain(part: Any) -> dict[str, Any]:
-    """A dataclass as TOML's values, without what is as by default."""
-    plain: dict[str, Any] = {}
-    for each in dataclasses.fields(part):
-        value = getattr(part, each.name)
-        default = each.default if each.default is not dataclasses.MISSING else None
-        if each.default_factory is not dataclasses.MISSING:
-            default = each.default_factory()
-        if value != default and value is not None:
-            plain[each.name] = _value(value)
-    return plain
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        return _plain(value)
-    if isinstance(value, Mapping):
-        return {key: _value(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [_value(each) for each in value]
-    return value
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
+def _build(kind: Any, value: Any, place: Place) -> Any:
     """A dataclass from a TOML table, each value checked against the field's type."""
     if not isinstance(value, Mapping):
-        raise UsageProblem(f"{where}: a table was expected, not {value!r:.40}")
+        raise wrong(place, f"a table was expected, not {value!r:.40}")
     hints = typing.get_type_hints(kind)
     if unknown := sorted(set(value) - set(hints)):
-        raise UsageProblem(f"{where}: unknown key {unknown[0]!r}", f"known are {', '.join(hints)}")
-    return kind(**{name: _convert(hints[name], each, f"{where}.{name}") for name, each in value.items()})
+        message = f"{spelled(place)}: unknown key {unknown[0]!r}"
+        raise FieldProblem(message, f"known are {', '.join(hints)}", (*place, unknown[0]))
+    needed = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
+    if missing := [name for name in needed if name not in value]:
+        raise wrong(place, f"the key {missing[0]!r} is missing")
+    found = {name: _convert(hints[name], each, (*place, name)) for name, each in value.items()}
+    try:
+        return kind(**found)
+    except FieldProblem as error:
+        raise wrong((*place, *error.place), error.message, error.hint) from None
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: Any, value: Any, place: Place) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        return _convert(next(each for each in arguments if each is not types.NoneType), value, where)
+        return _convert(next(each for each in arguments if each is not types.NoneType), value, place)
     if origin is tuple:
-        if isinstance(value, str) and arguments[0] is str and where.endswith((".command", ".entrypoint", ".cmd")):
-            return split_command(value)
+        if isinstance(value, str) and arguments[0] is str:
+            try:
+                if place[-1] in ("command", "entrypoint", "cmd"):
+                    return split_command(value)
+                if isinstance(place[-1], int):
+                    return split_words(value)  # one command of exec or client
+            except UsageProblem as error:
+                raise wrong(place, error.message, error.hint) from None
         if not isinstance(value, list):
-            raise UsageProblem(f"{where}: a list was expected, not {value!r:.40}")
-        return tuple(_convert(arguments[0], each, f"{where}[{at}]") for at, each in enumerate(value))
+            raise wrong(place, f"a list was expected, not {value!r:.40}")
+        return tuple(_convert(arguments[0], each, (*place, at)) for at, each in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            raise UsageProblem(f"{where}: a table was expected, not {value!r:.40}")
-        return {key: _convert(arguments[1], each, f"{where}.{key}") for key, each in value.items()}
+            raise wrong(place, f"a table was expected, not {value!r:.40}")
+        return {key: _convert(arguments[1], each, (*place, key)) for key, each in value.items()}
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):
         if hint is Probe and isinstance(value, str):
-            return probe(value)
-        return _build(hint, value, where)
+            try:
+                return probe(value)
+            except FieldProblem as error:
+                raise wrong(place, error.message, error.hint) from None
+        return _build(hint, value, place)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         try:
             return hint(value)
         except ValueError:
             choices = ", ".join(str(each.value) for each in hint)
-            raise UsageProblem(f"{where}: {value!r:.40} is none of {choices}") from None
+            raise wrong(place, f"{value!r:.40} is none of {choices}") from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > 10**9:
+            raise wrong(place, f"{value!r:.40} is too large")
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UsageProblem(f"{where}: {hint.__name__} was expected, not {value!r:.40}")
+        raise wrong(place, f"{hint.__name__} was expected, not {value!r:.40}")
     return value
 
 
 def probe(text: str) -> Probe:
-    """`URL[=STATUS]` as --probe takes it. Raises UsageProblem."""
+    """`URL[=STATUS]` as --probe takes it. Raises FieldProblem."""
     url, equals, status = text.rpartition("=")
-    if equals and len(status) == 3 and status.isdigit():
-        found = Probe(url, int(status))
-    else:
-        found = Probe(text)
-    if not found.url.startswith(("http://", "https://", "tcp://", "unix://")):
-        raise UsageProblem(
-            f"--probe {text}: not a URL",
-            "write http://127.0.0.1:8080/path, or with a status: http://127.0.0.1:8080/x=404",
-        )
-    return found
+    number = natural(status, 999) if equals and len(status) == 3 else None
+    return Probe(text) if number is None else Probe(url, number)

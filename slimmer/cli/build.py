@@ -2,78 +2,60 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from slimmer import recipe as recipes
-from slimmer import reproduce as reproducing
-from slimmer.cli.narrate import Narrator
+from slimmer.api import build, load_recording
+from slimmer.cli.described import recipe_from
+from slimmer.cli.interrupts import interrupt_from
 from slimmer.cli.options import (
+    Grouped,
     closure_options,
     exercise_options,
     image_options,
-    output_at,
     output_options,
-    recipe_from,
-    recipe_over,
     source_options,
     talk_options,
 )
+from slimmer.cli.progress import ConsoleProgress
 from slimmer.cli.trace import outputs_from, summary_json
-from slimmer.errors import CheckFailed, UsageProblem
-from slimmer.exercise.drive import Interrupt
-from slimmer.pipeline import build
-from slimmer.workspace import MARK
-from tracer.recording import load
+from slimmer.errors import UsageProblem
+from slimmer.pipeline.incomplete import accepted
 
 
-@click.command("build")
+@click.command("build", cls=Grouped)
 @click.argument("recordings", nargs=-1, type=click.Path(dir_okay=False))
-@click.option("--reproduce", metavar="OUT", help="Build OUT again from its own recipe and recording, and compare.")
+@click.option("--accept-incomplete", is_flag=True, help="Build from a recording whose recorder failed, too.")
 @source_options
 @exercise_options
 @closure_options
 @image_options
 @output_options
 @talk_options
-def command(recordings: tuple[str, ...], reproduce: str | None, **options: Any) -> None:
+def command(recordings: tuple[str, ...], accept_incomplete: bool, **options: Any) -> None:
     """Build an image from one or more recordings of the same root, merged.
 
     With --run (or a recipe) and probes the image is checked as `slim trace` does.
-
-    With --reproduce OUT nothing is written: bit for bit equal, or exit 3 and what differs.
     """
-    if reproduce is not None:
-        _reproduce(reproduce, recordings, options)
-        return
     if not recordings:
         raise UsageProblem("no recording to build from", "name files that `slim record` wrote, or OUT/recording.json")
+    for name in recordings:
+        if not Path(name).exists() and not name.endswith(".json"):
+            raise UsageProblem(
+                f"{name} is no recording: there is no such file",
+                f"`slim build` takes what `slim record` wrote; from an image: slim trace --image docker://{name}",
+            )
     began = time.monotonic()
     recipe = recipe_from(options)
-    outputs = outputs_from(options)
-    narrator = Narrator(quiet=options["quiet"], verbose=options["verbose"])
-    loaded = [load(Path(each)) for each in recordings]
-    with Interrupt().watching() as interrupt:
-        result = build(loaded, recipe, outputs, narrator.teller(interrupt))
+    outputs = outputs_from(options, challenged=True)
+    narrator = ConsoleProgress(quiet=options["quiet"], verbose=options["verbose"])
+    loaded = [accepted(load_recording(Path(each)), accept_incomplete) for each in recordings]
+    with interrupt_from(options).watching() as interrupt:
+        result = build(loaded, recipe, outputs, narrator.progress(interrupt))
     seconds = time.monotonic() - began
     if options["as_json"]:
         click.echo(summary_json(result, seconds))
     narrator.summary(result, seconds)
-
-
-def _reproduce(output: str, recordings: tuple[str, ...], options: dict[str, Any]) -> None:
-    if recordings or options["recipe"]:
-        raise UsageProblem("--reproduce takes OUT's own recording and recipe", "leave others away")
-    place = output_at(output)
-    narrator = Narrator(quiet=options["quiet"])
-    found = reproducing.reproduce(place, recipe_over(recipes.load(place / MARK), options), narrator.say)
-    if options["as_json"]:
-        click.echo(json.dumps(reproducing.value(found), indent=1))
-    else:
-        click.echo("\n".join(reproducing.lines(found)))
-    if not found.equal:
-        raise CheckFailed(f"{place} could not be reproduced")

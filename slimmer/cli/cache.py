@@ -1,15 +1,18 @@
-"""`slim cache`: what the cache of unpacked images holds, and making room in it."""
+"""`slim cache`: what the cache of unpacked images and of facts holds, and making room in it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from slimmer.cli.narration import narrate
 from slimmer.errors import UsageProblem
-from slimmer.root.store import DEFAULT_SIZE, Shelf, Store, Stored, default_top
+from slimmer.facts.store import LIMIT, FactsSize, FactStore
+from slimmer.root.store import DEFAULT_SIZE, CacheKind, Store, Stored, default_top
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _place = click.option("--cache", "top", type=click.Path(path_type=Path), help="Another cache than the usual one.")
@@ -21,10 +24,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="The result as JSON
 @_json
 @click.pass_context
 def command(context: click.Context, top: Path | None, as_json: bool) -> None:
-    """Show what the cache of unpacked images holds, the longest unused first."""
+    """Show what the cache holds: unpacked images, the longest unused first, and facts known of content."""
     if context.invoked_subcommand is None:
         store = Store(top or default_top())
-        _show(store, store.stored(), as_json)
+        with contextlib.closing(_facts(top)) as facts:
+            _show(store, store.stored(), as_json, facts.size())
     else:
         context.obj = top
 
@@ -41,23 +45,32 @@ def prune(context: click.Context, top: Path | None, as_json: bool, size: str, ev
         raise UsageProblem("--to and --all at once", "give one of them")
     chosen: Path | None = top or context.obj
     store = Store(chosen or default_top())
-    gone = store.prune(-1 if everything else _bytes(size) if size else DEFAULT_SIZE)
+    most = -1 if everything else _bytes(size) if size else DEFAULT_SIZE
+    with contextlib.closing(_facts(chosen)) as facts:
+        gone = store.prune(most)
+        forgotten = facts.prune(min(most, LIMIT))
+        left = facts.size()
     if as_json:
-        _show(store, gone, as_json)
+        _show(store, gone, as_json, left)
         return
     for place in gone:
         click.echo(_line(place))
-    freed = sum(place.facts.bytes for place in gone if place.shelf is Shelf.LAYERS)
-    click.echo(f"removed {len(gone)} places, {_human(freed)}", err=True)
+    freed = sum(place.facts.bytes for place in gone if place.shelf is CacheKind.LAYERS)
+    narrate(f"removed {len(gone)} places, {_human(freed)}, and {_human(forgotten)} of facts")
 
 
-def _show(store: Store, places: Sequence[Stored], as_json: bool) -> None:
+def _facts(top: Path | None) -> FactStore:
+    return FactStore((top or default_top()) / "facts")
+
+
+def _show(store: Store, places: Sequence[Stored], as_json: bool, facts: FactsSize) -> None:
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "format": "slimmer.cache/1",
                     "directory": str(store.home),
+                    "facts": {"entries": facts.entries, "bytes": facts.bytes},
                     "places": [
                         {
                             "kind": place.shelf.value,
@@ -76,16 +89,16 @@ def _show(store: Store, places: Sequence[Stored], as_json: bool) -> None:
         return
     for place in places:
         click.echo(_line(place))
-    layers = [place for place in places if place.shelf is Shelf.LAYERS]
-    click.echo(
+    layers = [place for place in places if place.shelf is CacheKind.LAYERS]
+    narrate(
         f"{store.home}: {len(layers)} layers, {len(places) - len(layers)} images, "
-        f"{_human(sum(place.facts.bytes for place in layers))}",
-        err=True,
+        f"{_human(sum(place.facts.bytes for place in layers))}; "
+        f"{facts.entries:,} facts, {_human(facts.bytes)}"
     )
 
 
 def _line(place: Stored) -> str:
-    kind = "layer" if place.shelf is Shelf.LAYERS else "image"
+    kind = "layer" if place.shelf is CacheKind.LAYERS else "image"
     busy = "  in use" if place.busy else ""
     return f"{kind}  {_digest(place.key)}  {_human(place.facts.bytes):>10}  {place.facts.entries:>8} entries{busy}"
 

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from slimmer.cli.narration import narrate
 from slimmer.errors import UsageProblem
 from slimmer.report import diff_text
 from slimmer.report.diff import compare
@@ -21,7 +22,7 @@ from slimmer.report.sides import open_side
     "--fail-on",
     multiple=True,
     type=click.Choice(["added", "risk", "any"]),
-    help="Exit 1 when paths were added, a path gained a risk, or anything differs.",
+    help="Exit 3 when paths were added, a path gained a risk, or anything differs.",
 )
 def command(old: str, new: str, as_json: bool, markdown: bool, fail_on: tuple[str, ...]) -> None:
     """What changed from OLD to NEW: paths, packages, risks, config, sizes.
@@ -44,11 +45,11 @@ def command(old: str, new: str, as_json: bool, markdown: bool, fail_on: tuple[st
         or ("any" in fail_on and not found.same)
     )
     if failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(3)
 
 
 def _say(text: str) -> None:
-    click.echo(f"slim: {text}", err=True)
+    narrate(f"slim: {text}")
 
 
 def _quiet(text: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from slimmer.cli.narration import narrate
+from slimmer.cli.scans import vulnerabilities
 from slimmer.report.gate import Verdict, Violation, judge
 from slimmer.report.output import open_output
 from slimmer.report.policy import load_policy
@@ -20,19 +22,23 @@ FAILED = 3
 @click.command("gate")
 @click.argument("out", default="slim-out", metavar="[OUT]")
 @click.option("--policy", "policy_file", required=True, metavar="FILE", help="The limits, in TOML.")
+@click.option("--scan", "scans", multiple=True, metavar="FILE", help="grype's or trivy's JSON of the fat root.")
 @click.option("--json", "as_json", is_flag=True, help="The violations as JSON on stdout.")
-def command(out: str, policy_file: str, as_json: bool) -> None:
+def command(out: str, policy_file: str, scans: tuple[str, ...], as_json: bool) -> None:
     """Hold OUT against a policy; exit 3 when it violates it.
 
     \b
     [limits]   size = "50 MB", transfer, files, packages, executables, shared-objects
     [deny]     risks = ["shell", "setuid"], paths = ["*.pyc"], packages = ["perl*"], licenses = ["AGPL*"]
-    [allow]    packages = ["libc6", "pypi:*"]      only these
+               age = 30 (days)
+    [allow]    packages = ["libc6", "pypi:*"]      only these; unsupported = false
     [require]  check = "passed", paths = […], copyright = true, user = "non-root"
+    [vulnerabilities]  max_critical = 0, max_high, …, max_total, fixable_only = true, ignored = ["CVE-…"]
     [[except]] path = "/usr/bin/ping", risks = ["file-capability"], because = "health checks"
     """
     policy = load_policy(Path(policy_file))
-    verdict = judge(open_output(out), policy)
+    output = open_output(out)
+    verdict = judge(output, policy, scanned=vulnerabilities(output, scans))
     if as_json:
         click.echo(json.dumps(_value(verdict), indent=1))
     else:
@@ -47,7 +53,7 @@ def _print(verdict: Verdict) -> None:
         reason = f"  ({shown(each.reason)})" if each.reason else ""
         click.echo(f"{click.style(each.rule, fg='red')}  {place}{shown(each.text)}{reason}")
     for exemption in verdict.idle:
-        click.echo(f"slim: the exception for {exemption.path} fits nothing", err=True)
+        narrate(f"slim: the exception for {exemption.path} fits nothing")
     words = plural(len(verdict.violations), "violation") if verdict.violations else "the policy is kept"
     click.echo(words + (f", {plural(len(verdict.exempted), 'exception')} used" if verdict.exempted else ""))
 

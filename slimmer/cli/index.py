@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from slimmer.cli.push import narration, teller
+from slimmer.cli.push import narration, transfers
 from slimmer.errors import UsageProblem
 from slimmer.image.index import platform_name, push_index, write_index
 from slimmer.image.layout import layout_in, read_layout
 from slimmer.image.push import PushOptions
-from slimmer.image.reference import Reference
-from slimmer.image.registry import RegistryOptions
+from slimmer.registry.client import RegistryOptions
+from slimmer.registry.reference import Reference
 
 
 @click.command("index")
@@ -44,7 +44,7 @@ def command(
         digest = write_index(layouts, directory, tag).digest
         say(f"written to {directory}")
     if target is not None:
-        options = PushOptions(RegistryOptions(insecure=insecure), progress=teller(say))
+        options = PushOptions(RegistryOptions(insecure=insecure), progress=transfers(say))
         digest = push_index(layouts, target, options)
         say(f"sent to {target}")
     if as_json:

@@ -8,13 +8,16 @@ from typing import Any
 
 import click
 
-from slimmer.cli.narrate import Narrator
-from slimmer.cli.options import DURATION, recipe_from, source_options
+from slimmer import recipe as recipes
+from slimmer.cli.described import recipe_from
+from slimmer.cli.options import DURATION, source_options
+from slimmer.cli.progress import ConsoleProgress
 from slimmer.cli.record import write_file
 from slimmer.errors import UsageProblem
-from slimmer.firstrecipe import Guess, Short, guess, look, recipe_of
-from slimmer.source import open_source
+from slimmer.exercise.source import open_source
+from slimmer.suggest import Guess, Short, guess, look, recipe_of
 
+SCHEMA = f"#:schema {(Path(recipes.__file__).parent / 'report/schemas/recipe.schema.json').as_uri()}\n"
 LATER = """\
 # What else a recipe can hold:
 #   probes   [[run.probes]] url, status, method, headers, body, pattern, json = {{ "/pointer" = value }}
@@ -22,6 +25,10 @@ LATER = """\
 #   exec     ["app --migrate"]  commands inside      client ["curl …"]  commands of this machine
 #   seconds  30.0               goes on for so long after the exercise
 # Another [[run]] is another start of the application, recorded beside this one.
+# [sandbox]  recorder = "auto"   network = "none"   mounts = ["data:/data:rw"]   secrets = ["token:/run/token"]
+# [reach]    keep = "reachable"  include = ["/opt/*"]   exclude = ["*.md"]   profiles = []   no_profiles = []
+# [image]    entrypoint = ["app"]   user = "1000"   expose = ["8080"]   label = {{ a = "b" }}   tag = "app:1"
+#            compression = "gzip"   layers = "one"   mtime = "keep"
 # `slim trace --recipe {name}` builds and checks the image.
 """
 
@@ -48,7 +55,7 @@ def command(**options: Any) -> None:
     target = Path(options["output"])
     if target.exists() and not options["force"]:
         raise UsageProblem(f"{target} exists", "replace it with --force, or name another file with -o FILE")
-    narrator = Narrator(quiet=options["quiet"])
+    narrator = ConsoleProgress(quiet=options["quiet"])
     base = recipe_from(options)
     opened = open_source(base.source, say=narrator.say)
     if options["run"]:
@@ -66,6 +73,9 @@ def command(**options: Any) -> None:
         narrator.say(f"it opened {words}" if words else "it opened no port")
         recipe = recipe_of(base, found, short)
     port = next((each.number for each in short.ports), found.port) if short else found.port
-    text = f"# Written by `slim init` from {found.why}.\n" + LATER.format(port=port or 8000, name=target)
+    origin = f"# Written by `slim init` from {found.why}.\n"
+    if not (options["run"] or options["attempt"]):
+        origin += "# A guess: nothing was run. See that the command is right, or let `slim init --try` run it.\n"
+    text = SCHEMA + origin + LATER.format(port=port or 8000, name=target)
     write_file(target, f"{text}\n{recipe.dump()}")
     narrator.say(f"written to {target}; next: slim trace --recipe {target}")

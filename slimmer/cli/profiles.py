@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from slimmer.closure.profiles import Keep, Profile, When, load_all
+from slimmer.closure.profiles.load import Keep, Profile, When, load_all
 from slimmer.errors import SlimmerError
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import click
 
-from slimmer.image.layout import layout_in
-from slimmer.image.push import How, Progress, PushOptions, push
-from slimmer.image.reference import Reference
-from slimmer.image.registry import RegistryOptions
+from slimmer.cli.passphrase import load_key, passphrase_option
+from slimmer.image.layout import layout_in, read_layout
+from slimmer.image.push import BlobStatus, Progress, PushOptions, push
+from slimmer.registry.client import RegistryOptions
+from slimmer.registry.reference import Reference
+from slimmer.report.output import open_output
+from slimmer.trust.attach import FOLDER, push_legacy, push_signed
+from tracer.runner import session_directory
 
 
 def narration(quiet: bool) -> Callable[[str], None]:
@@ -19,11 +23,11 @@ def narration(quiet: bool) -> Callable[[str], None]:
     return lambda text: None if quiet else click.echo(f"slim: {text}", err=True)
 
 
-def teller(say: Callable[[str], None]) -> Callable[[Progress], None]:
+def transfers(say: Callable[[str], None]) -> Callable[[Progress], None]:
     """One line for each blob, once it is there."""
 
     def tell(progress: Progress) -> None:
-        if progress.how is not How.SENDING:
+        if progress.how is not BlobStatus.SENDING:
             say(f"{progress.digest[:19]} {progress.size / 1e6:.1f} MB {progress.how.value}")
 
     return tell
@@ -37,19 +41,38 @@ def teller(say: Callable[[str], None]) -> Callable[[Progress], None]:
 @click.option(
     "--mount-from", "sources", multiple=True, metavar="REPOSITORY", help="Where the registry may hold layers already."
 )
+@click.option("--cosign-legacy", metavar="KEY", help="Also sign in cosign's first form, as the tag sha256-….sig.")
+@passphrase_option
 @click.option("-q", "--quiet", is_flag=True, help="No narration.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(
-    output: Path, reference: str, insecure: bool, chunk: int, sources: tuple[str, ...], quiet: bool, as_json: bool
+    output: Path,
+    reference: str,
+    insecure: bool,
+    chunk: int,
+    sources: tuple[str, ...],
+    cosign_legacy: str | None,
+    passphrase_file: str | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Send the image of OUTPUT to a registry as REFERENCE (docker://HOST/NAME:TAG).
 
-    Credentials come from docker's and podman's files and helpers. Prints the
-    image's name with its digest.
+    What `slim sign` made goes after it, as referrers. Credentials come from docker's and podman's files and helpers.
+    Prints the image's name with its digest.
     """
     target = Reference.parse(reference)
-    options = PushOptions(RegistryOptions(insecure=insecure), chunk, sources, teller(narration(quiet)))
+    say = narration(quiet)
+    key = load_key(cosign_legacy, passphrase_file) if cosign_legacy else None
+    options = PushOptions(RegistryOptions(insecure=insecure), chunk, sources, transfers(say))
     digest = push(layout_in(output), target, options)
+    if (output / FOLDER).is_dir():
+        sent = push_signed(open_output(str(output)), target, options)
+        say(f"{len(sent)} signed statements and the record refer to it")
+    if key is not None:
+        with session_directory.directory() as scratch:
+            tag = push_legacy(read_layout(layout_in(output)), key, target, options, Path(scratch))
+        say(f"signed in cosign's first form: {tag}")
     full = f"{target.host}/{target.repository}@{digest}"
     if as_json:
         click.echo(json.dumps({"reference": str(target), "digest": digest, "pinned": full}, sort_keys=True))

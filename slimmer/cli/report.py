@@ -10,18 +10,28 @@ from typing import TextIO
 
 import click
 
+from slimmer.cli.scans import vulnerabilities
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.report.output import Output, open_output
+from slimmer.report.vulnerabilities import Vulnerabilities
 
 
 @click.command("report")
 @click.argument("out", default="slim-out", metavar="[OUT]")
-@click.option("--json", "as_json", is_flag=True, help="report.json on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="report.json on stdout; with --scan what became of the findings.")
 @click.option("--markdown", is_flag=True, help="For a pull request: under 60 lines, on stdout.")
 @click.option("--html", metavar="FILE", help="One file to look at in a browser, offline; - for stdout.")
 @click.option("--against", metavar="OLD", help="With --html: show what changed since another output.")
 @click.option("--csv", "as_csv", metavar="FILE", help="Every path, kept and removed, a line each; - for stdout.")
 @click.option("--sarif", "as_sarif", metavar="FILE", help="What stays and is risky, for code scanning; - for stdout.")
+@click.option(
+    "--scan",
+    "scans",
+    multiple=True,
+    metavar="FILE",
+    help="A scan of the fat root (grype's or trivy's JSON, debsecan's text): what became of each finding.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Every warning, also the slight ones.")
 def command(
     out: str,
     as_json: bool,
@@ -30,6 +40,8 @@ def command(
     against: str | None,
     as_csv: str | None,
     as_sarif: str | None,
+    scans: tuple[str, ...],
+    verbose: bool,
 ) -> None:
     """The review of an output: what was removed, what stays and why.
 
@@ -42,21 +54,24 @@ def command(
             "only one thing fits on stdout", "give the others a file: --html FILE, --csv FILE, --sarif FILE"
         )
     output = open_output(out)
-    if as_json:
+    scanned = vulnerabilities(output, scans)
+    if as_json and scans and scanned is not None:
+        click.echo(scanned.dump(), nl=False)
+    elif as_json:
         click.echo((output.directory / "report.json").read_text(encoding="utf-8"), nl=False)
     if markdown:
         from slimmer.report.table import markdown as words
 
-        click.echo(words(output.report(), output.check()), nl=False)
+        click.echo(words(output.report(), output.check(), scanned), nl=False)
     if as_csv:
         _write_to(as_csv, lambda stream: _csv(stream, output), newline="")
     if as_sarif:
         _write_to(as_sarif, lambda stream: _sarif(stream, output))
     if html:
         old = open_output(against) if against else None
-        _write_to(html, lambda stream: _html(stream, output, old))
+        _write_to(html, lambda stream: _html(stream, output, old, scanned))
     if not (as_json or markdown or html or as_csv or as_sarif):
-        _page(output, out)
+        _page(output, out, verbose, scanned)
 
 
 def _csv(stream: TextIO, output: Output) -> None:
@@ -72,19 +87,19 @@ def _sarif(stream: TextIO, output: Output) -> None:
     stream.write("\n")
 
 
-def _html(stream: TextIO, output: Output, old: Output | None) -> None:
+def _html(stream: TextIO, output: Output, old: Output | None, scanned: Vulnerabilities | None) -> None:
     from slimmer.report.html import write_html
 
-    write_html(stream, output, old)
+    write_html(stream, output, old, scanned=scanned)
 
 
-def _page(output: Output, name: str) -> None:
+def _page(output: Output, name: str, verbose: bool, scanned: Vulnerabilities | None) -> None:
     from rich.console import Console
 
     from slimmer.report.text import page
 
     Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(
-        page(output.report(), output.check(), name)
+        page(output.report(), output.check(), name, verbose=verbose, scanned=scanned)
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from slimmer.cli.narration import narrate
 from slimmer.elf.dlopen import Priority
 from slimmer.elf.file import ElfError
 from slimmer.elf.loader import Load, Loader, Resolved, executable
@@ -80,7 +81,7 @@ def command(
         click.echo(json.dumps(document(resolved)) if as_json else "\n".join(tree(resolved)))
         if not as_json:
             for warning in resolved.warnings:
-                click.echo(f"slim: {warning}", err=True)
+                narrate(f"slim: {warning}")
     if not complete:
         sys.exit(1)
 

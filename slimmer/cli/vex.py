@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from slimmer.cli.narration import narrate
 from slimmer.errors import SlimmerError
 from slimmer.image.times import source_date_epoch
 from slimmer.report.findings import load_findings, name_files
@@ -60,14 +61,13 @@ def command(out: str, scans: tuple[str, ...], named: str | None, product: str | 
         except OSError as error:
             raise SlimmerError(f"cannot write {target}: {error.strerror}") from error
     counts = {status: sum(1 for each in decisions if each.status is status) for status in Status}
-    click.echo(
+    narrate(
         f"slim: {plural(len(decisions), 'finding')}: {counts[Status.NOT_PRESENT]:,} not present, "
         f"{counts[Status.CODE_NOT_PRESENT]:,} without the vulnerable code, {counts[Status.AFFECTED]:,} affected, "
-        f"{counts[Status.UNDECIDED]:,} undecided",
-        err=True,
+        f"{counts[Status.UNDECIDED]:,} undecided"
     )
     undecided = [each for each in decisions if each.status is Status.UNDECIDED]
     for each in undecided[:SHOWN]:
-        click.echo(f"slim: undecided: {each.finding.vulnerability} {shown(each.finding.name)}: {each.text}", err=True)
+        narrate(f"slim: undecided: {each.finding.vulnerability} {shown(each.finding.name)}: {each.text}")
     if len(undecided) > SHOWN:
-        click.echo(f"slim: and {len(undecided) - SHOWN:,} more undecided", err=True)
+        narrate(f"slim: and {len(undecided) - SHOWN:,} more undecided")

@@ -20,6 +20,17 @@ class Level(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LevelSize:
+    """What the image would weigh at a keep level."""
+
+    level: str  # "recorded", "reachable", "packages"
+    paths: int
+    bytes: int
+    chosen: bool = False
+    estimate: bool = False  # from the sizes of packages, since nothing was grown so far
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why a path stays. `needed_by` is a canonical kept path, or "" when the reason is a root of the graph."""
 
@@ -42,14 +53,26 @@ class Need:
     tree: bool = False
 
 
+UNREAD = 45  # the weight of a file that asked too much of its reader
+
+
 @dataclass(frozen=True, slots=True)
-class Unsure:
-    """Something that may be missing from the image, for the report's "where I am unsure" list."""
+class ClosureWarning:
+    """Something that may be missing from the image, for the report's "where it may be wrong" list."""
 
     kind: str  # short and stable: "siblings", "dlopen-string", "listed-directory"
     path: str  # the kept path that raises the question
     text: str  # for a person, one sentence
     weight: int = 50  # 0 harmless … 100 will break
+    remedy: str = ""  # a line to paste, where one helps
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Omission:
+    """A path (with all below it, where it is a directory) that a package which stays whole stays without."""
+
+    why: str  # for a person: "type declarations"; "" where a profile leaves it out of what it keeps, and says why there
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +96,8 @@ class View:
     packages: PackageIndex
     application: Application
     kept: Mapping[str, Sequence[Reason]]  # canonical path → reasons; iteration order is order of entry
-    unsure: Callable[[Unsure], None]
+    warn: Callable[[ClosureWarning], None]
+    left_out: Callable[[Omission], None] = lambda omission: None
 
 
 class Rule:

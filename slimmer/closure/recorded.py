@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import translate
 from re import compile as regex
 
-from slimmer.closure.model import Level, Need, Reason, Rule, Unsure, View
+from slimmer.closure.model import ClosureWarning, Level, Need, Reason, Rule, View
+from slimmer.packages.model import Package, PackageType
 from slimmer.root.model import FileType
 from tracer.recording import Access, Kind
 
+LANGUAGES = frozenset({PackageType.PYPI, PackageType.NPM, PackageType.GEM})
 VERBS = {
     Kind.EXEC: "executed",
     Kind.READ: "read",
@@ -38,26 +40,56 @@ class RecordedRule(Rule):
     level = Level.RECORDED
 
     def begin(self, view: View) -> Iterable[Need]:
+        used = _used_packages(view)
         for access in view.recording.accesses:
+            if _only_passed(access, used, view):
+                continue
             reason = Reason(self.name, describe(access))
             yield Need(access.path, reason, follow=access.kinds != {Kind.LINK})
             if Kind.WRITE in access.kinds and view.root.find(access.path) is None:
                 parent = existing_parent(view, access.path)
-                yield Need(parent, Reason(self.name, f"{access.path} is written there"))
+                # Not by name: what a run creates is called otherwise each time.
+                who = min(access.by - {""}, default="a program")
+                yield Need(parent, Reason(self.name, f"{who} creates files there"))
             elif Kind.LIST in access.kinds:
                 self._listed(access, view)
 
     def _listed(self, access: Access, view: View) -> None:
         found = view.root.find(access.path)
         if found is not None and found.type is FileType.DIRECTORY and view.root.children(found.path):
-            view.unsure(
-                Unsure(
+            view.warn(
+                ClosureWarning(
                     "listed-directory",
                     found.path,
                     f"its names were {describe(access)}; not all of them may be kept",
                     30,
                 )
             )
+
+
+def _used_packages(view: View) -> frozenset[Package]:
+    """The language packages of which the run touched a file."""
+    used: set[Package] = set()
+    for access in view.recording.accesses:
+        found = view.root.find(access.path)
+        if found is not None and found.type is not FileType.DIRECTORY:
+            used.update(each for each in view.packages.owners_of_file(found.path) if each.type in LANGUAGES)
+    return frozenset(used)
+
+
+def _only_passed(access: Access, used: frozenset[Package], view: View) -> bool:
+    """Whether an import system or a walk came by a directory of a package that the run used nothing of.
+
+    The directory alone is no state that the package leaves, installed or not: Python would import it.
+    """
+    if Kind.WRITE in access.kinds:
+        return False
+    found = view.root.find(access.path)
+    if found is None or found.type is not FileType.DIRECTORY:
+        return False
+    owners = view.packages.owners(found.path)
+    languages = [each for each in owners if each.type in LANGUAGES]
+    return bool(languages) and len(languages) == len(owners) and used.isdisjoint(languages)
 
 
 def existing_parent(view: View, path: str) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimmer.closure import languages
-from slimmer.closure.application import ApplicationRule
+from slimmer.closure.binaries.aliases import NamesRule
+from slimmer.closure.binaries.dlopen import library_rules
+from slimmer.closure.commands.shebang import ScriptRule
 from slimmer.closure.essentials import EssentialsRule
-from slimmer.closure.families import FamilyRule
-from slimmer.closure.libraries import library_rules
-from slimmer.closure.library_data import LibraryDataRule
-from slimmer.closure.mentions import MentionRule
+from slimmer.closure.languages.registry import language_rules
 from slimmer.closure.model import Rule
-from slimmer.closure.names import NamesRule
-from slimmer.closure.packages_level import PackagesRule
-from slimmer.closure.profile_rules import ProfileRule
-from slimmer.closure.profiles import Profile
+from slimmer.closure.ownership.application import ApplicationRule
+from slimmer.closure.ownership.declared_programs import DeclaredProgramsRule
+from slimmer.closure.ownership.library_data import LibraryDataRule
+from slimmer.closure.ownership.named_paths import MentionRule
+from slimmer.closure.ownership.package_families import FamilyRule
+from slimmer.closure.ownership.whole_packages import PackagesRule
+from slimmer.closure.profiles.load import Profile
+from slimmer.closure.profiles.rule import ProfileRule
 from slimmer.closure.recorded import IncludeRule, RecordedRule
-from slimmer.closure.scripts import ScriptRule
 
 
 def rules_for(profiles: Sequence[Profile], include: Sequence[str] = (), *, cpu: str | None = None) -> list[Rule]:
@@ -31,9 +32,10 @@ def rules_for(profiles: Sequence[Profile], include: Sequence[str] = (), *, cpu: 
         ApplicationRule(profiles),
         ProfileRule(profiles),
         FamilyRule(profiles),
+        DeclaredProgramsRule(profiles),
         LibraryDataRule(profiles),
         MentionRule(profiles),
         NamesRule(),
-        *(rule() for rule in languages.LANGUAGE_RULES),
+        *language_rules(profiles),
         PackagesRule(profiles),
     ]

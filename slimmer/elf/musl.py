@@ -38,7 +38,7 @@ class Musl:
         links = LinkMap(start.path, start.file, posixpath.dirname(start.path))
         links.loader = LinkObject(interpreter, interpreter, self.host, None)
         links.reserve("linux-gate.so.1", LinkObject("linux-gate.so.1", "", self.host, None))
-        run = _Run(self, start, interpreter, links)
+        run = _MuslWalk(self, start, interpreter, links)
         for name in re.split(r"[\s:]+", "" if start.secure else start.env.get("LD_PRELOAD", "")):
             if name and run.load(name, links.main, "preload from LD_PRELOAD", None) is None:
                 links.miss(name, links.main, "not found")
@@ -48,7 +48,7 @@ class Musl:
     def dlopen(self, links: LinkMap, start: Start, cpu: Cpu, name: str) -> str | None:
         """Continue a link map as if its program had called dlopen with this name or path; says what path it got."""
         known = set(links.objects)
-        run = _Run(self, start, links.loader.name, links)
+        run = _MuslWalk(self, start, links.loader.name, links)
         added = run.load(name, links.main, "dlopen", links.main)
         if added is None:
             return None
@@ -69,7 +69,7 @@ class Musl:
         return text.decode("utf-8", "surrogateescape"), place
 
 
-class _Run:
+class _MuslWalk:
     """One walk through one entry point's dependencies."""
 
     def __init__(self, loader: Musl, start: Start, interpreter: str, links: LinkMap) -> None:

@@ -33,6 +33,13 @@ class Versions:
     defined: frozenset[str] | None
 
 
+# Functions of C libraries that start programs; the first hand a line to a shell.
+SHELLS = frozenset({"system", "popen", "wordexp"})
+STARTS = SHELLS | frozenset(
+    "execl execlp execle execv execvp execvpe execve fexecve posix_spawn posix_spawnp".split()  # noqa: SIM905
+)
+
+
 def imports(root: Root, entry: Entry, file: Elf) -> frozenset[str]:
     """Names of undefined dynamic symbols. Raises ElfError."""
     return frozenset(name for name, defined in _symbols(root, entry, file) if not defined)

@@ -22,7 +22,7 @@ _LEVEL = rb"(?:x86-64-v\d|power\d+|z\d\d|la64v\d\.\d)"
 _HWCAPS = re.compile(rb"(?<=\0)(" + _LEVEL + rb"(?::" + _LEVEL + rb")*)\0")
 _RELEASE = re.compile(rb"release version (\d+)\.(\d+)")
 _DEBIAN = re.compile(rb"\((?:Debian|Ubuntu) E?GLIBC ")
-_MUSL_PATH = re.compile(rb"/etc/ld-musl-([\x21-\x7e]+)\.path\0")
+_MUSL_PATH = re.compile(rb"/etc/ld-musl-([\x21-\x7e]{1,64})\.path\0")
 _MUSL_DEFAULT = re.compile(rb"(?<=\0)(/[\x21-\x39\x3b-\x7e]+(?::/[\x21-\x39\x3b-\x7e]+)+)\0")
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+import yaml
+
 from slimmer.errors import UsageProblem
 from slimmer.exercise.model import Answer
 from slimmer.recipe import Probe
+from slimmer.values import url as read_url
 
 Ask = Callable[[Probe], Answer]
 
@@ -40,7 +43,7 @@ class _Links(html.parser.HTMLParser):
 
 def crawl(start: str, ask: Ask, *, pages: int = MAX_PAGES, depth: int = MAX_DEPTH) -> Iterator[Answer]:
     """Ask for a page and what it links to on the same origin, breadth first, each once."""
-    origin = urlsplit(start)[:2]
+    origin = read_url(start, ("http", "https"), what="--crawl")[:2]
     seen = {start}
     queue = deque([(start, 0)])
     while queue and pages > 0:
@@ -48,19 +51,25 @@ def crawl(start: str, ask: Ask, *, pages: int = MAX_PAGES, depth: int = MAX_DEPT
         pages -= 1
         answer = ask(Probe(url))
         yield _lenient(answer) if level else answer  # only the page that the user named must be there
-        if level >= depth or "html" not in answer.content_type:
+        if level >= depth:
             continue
         parser = _Links()
-        parser.feed(answer.body.decode("utf-8", "replace"))
-        for link in parser.found:
-            target = urljoin(url, link).partition("#")[0]
-            if urlsplit(target)[:2] == origin and target not in seen:
-                seen.add(target)
-                queue.append((target, level + 1))
+        if "html" in answer.content_type:
+            parser.feed(answer.body.decode("utf-8", "replace"))
+        for link in [answer.location, *parser.found] if answer.location else parser.found:
+            try:
+                target = urljoin(url, link.strip()).partition("#")[0]
+                if urlsplit(target)[:2] != origin or target in seen:
+                    continue
+                Probe(target)
+            except (ValueError, UsageProblem):
+                continue  # pages link to all kinds of things
+            seen.add(target)
+            queue.append((target, level + 1))
 
 
 def openapi(document: str, ask: Ask, base: str) -> Iterator[Answer]:
-    """Call each GET of an OpenAPI 3 (or Swagger 2) document in JSON, with its examples.
+    """Call each GET of an OpenAPI 3 (or Swagger 2) document in JSON or YAML, with its examples.
 
     `document` is a URL of the application or a file of the host. Raises UsageProblem.
     """
@@ -76,12 +85,28 @@ def openapi(document: str, ask: Ask, base: str) -> Iterator[Answer]:
         except OSError as error:
             raise UsageProblem(f"--openapi {document}: {error.strerror}") from error
     try:
-        value = json.loads(text)
-        urls = list(_gets(value, base))
-    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
-        raise UsageProblem(f"--openapi {document}: not an OpenAPI document in JSON: {error}") from error
+        urls = [each.url for each in map(Probe, _gets(_document(text), base))]
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError, yaml.YAMLError, UsageProblem) as error:
+        raise UsageProblem(f"--openapi {document}: not an OpenAPI document in JSON or YAML: {error}") from error
     for url in urls:
         yield _lenient(ask(Probe(url)))
+
+
+def is_openapi(text: bytes) -> bool:
+    """Whether a text is an OpenAPI 3 or Swagger 2 document with paths."""
+    try:
+        found = _document(text)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return False
+    return isinstance(found, Mapping) and bool({"openapi", "swagger"} & set(found)) and "paths" in found
+
+
+def _document(text: bytes) -> Any:
+    """JSON, or YAML, of which it is nearly a subset: told apart by what reads it."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _lenient(answer: Answer) -> Answer:

@@ -32,6 +32,46 @@ def programs(pid: int, ports: frozenset[int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(found))
 
 
+def owned(pid: int, ports: frozenset[int]) -> frozenset[int]:
+    """Those of the ports that a process holds, or one of its relatives below the process that started it.
+
+    What went into the background belongs to whoever started the commands: hence from there downwards.
+    """
+    wanted = {f"socket:[{inode}]": port for port, inode in _sockets(pid) if port in ports}
+    held: set[int] = set()
+    for each in descendants(_parent(pid) or pid):
+        with contextlib.suppress(OSError):
+            held |= {wanted[name] for name in _descriptors(str(each)) if name in wanted}
+    return frozenset(held)
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """A process and all below it. /proc/PID/task/TID/children, proc(5)."""
+    queue = [pid]
+    while queue:
+        each = queue.pop()
+        yield each
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{each}/task"):
+                with open(f"/proc/{each}/task/{thread}/children") as stream:
+                    queue += [int(child) for child in stream.read().split()]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process, of its relatives below the one that started it, and of what they have waited for."""
+    ticks = 0
+    for each in descendants(_parent(pid) or pid):
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{each}/stat") as stream:
+            ticks += sum(int(field) for field in stream.read().rpartition(")")[2].split()[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stream:
+        return int(stream.read().rpartition(")")[2].split()[1])
+    return 0
+
+
 def _sockets(pid: int | str) -> Iterator[tuple[int, str]]:
     """Port and inode of each listening socket."""
     for table in ("tcp", "tcp6"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimmer.recipe import Probe
 from tracer.errors import TracerError
 
 BODY_LIMIT = 1 << 20  # bytes of an answer that are kept for the comparison
@@ -18,6 +19,18 @@ class Answer:
     body: bytes
     content_type: str = ""
     problem: str = ""
+    location: str = ""  # where a redirect leads
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run that names no exercise was asked, and how it answered."""
+
+    probes: tuple[Probe, ...] = ()
+    answers: tuple[Answer, ...] = ()  # one for each
+    words: str = ""  # what was done, for a person
+    ready_after: float = 0.0
+    seconds: float | None = None  # how long the same again goes on where nothing could be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,9 @@ class RunOutcome:
     executed: tuple[Executed, ...] = ()
     interrupted: bool = False  # by Ctrl-C
     failure: TracerError | None = None  # it did not start, never became ready, or died under the exercise
+    ready_after: float = 0.0  # seconds from its start until it was ready
     listens: tuple[tuple[str, int], ...] = ()  # programs, by path in their root, and the privileged port they hold
+    found: Found | None = None  # by the default exercise
 
     @property
     def problems(self) -> tuple[str, ...]:

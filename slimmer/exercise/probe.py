@@ -6,6 +6,7 @@ and a name such as `app.local` still reaches it in the Host header.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
@@ -14,18 +15,25 @@ import posixpath
 import re
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote
 
 from slimmer.errors import UsageProblem
 from slimmer.exercise.model import BODY_LIMIT, Answer
 from slimmer.recipe import Probe
+from slimmer.recipe_checks import SCHEMES
+from slimmer.values import natural, printable, url
 
 MakeSocket = Callable[[int, int], socket.socket]
 
-TIMEOUT = 30.0  # seconds for one answer
+TIMEOUT = 30.0  # seconds for one answer, all of it
+ENDLESS = frozenset({"text/event-stream", "multipart/x-mixed-replace"})  # what comes without an end
+EVENT = 5.0  # seconds to wait for the first event of such a stream
 MAX_LINKS = 40  # path_resolution(7)
+LITERAL = "%/:?#[]@!$&'()*+,;=\"<>\\^`{|}"  # sent as typed; spaces and letters beyond ASCII are quoted
 PORTS = {"http": 80, "https": 443}
 
 
@@ -110,27 +118,26 @@ def send(probe: Probe, make: MakeSocket, *, shared: bool = False, timeout: float
 
     Raises NoAnswer when there is none.
     """
-    parts = urlsplit(probe.url)
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise UsageProblem(f"{probe.url}: {error}") from error
+    parts = url(probe.url, SCHEMES)
+    port = parts.port
     name = f"{probe.method} {probe.url}"
     try:
         if parts.scheme in ("tcp", "unix"):
             with _open(probe, parts, port, make, timeout, shared, top) as stream:
                 return _converse(probe, stream, timeout)
-        status, kind, body = _http(probe, parts, port or PORTS[parts.scheme], make, timeout, shared)
+        status, kind, body, location = _http(probe, parts, port or PORTS[parts.scheme], make, timeout, shared)
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswer(f"{type(error).__name__}: {error}") from error
-    return Answer(name, status, body, kind, judge(probe, status, body))
+    return Answer(name, status, body, kind, judge(probe, status, body), location)
 
 
 def _http(
     probe: Probe, parts: SplitResult, port: int, make: MakeSocket, timeout: float, shared: bool
-) -> tuple[int, str, bytes]:
+) -> tuple[int, str, bytes, str]:
     host = parts.hostname or "127.0.0.1"
+    deadline = time.monotonic() + timeout
     stream = connect(make, host, port, timeout, shared=shared)
+    watch = _Watch(stream, timeout)
     try:
         if parts.scheme == "https":
             context = ssl.create_default_context()
@@ -139,14 +146,60 @@ def _http(
             stream = context.wrap_socket(stream, server_hostname=host)
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
         connection.sock = stream
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=LITERAL)
         headers = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": "slim", "Accept": "*/*", **probe.headers}
         connection.request(probe.method, target, probe.body.encode() or None, headers)
         response = connection.getresponse()
+        kind = response.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip().lower() in ENDLESS:
+            event = _first_event(response, stream, min(EVENT, deadline - time.monotonic()))
+            return response.status, kind, event, ""
         body = response.read(BODY_LIMIT)
-        return response.status, response.headers.get("Content-Type", ""), body
+        if watch.over:
+            raise NoAnswer(f"the answer did not end within {timeout:g} s ({len(body)} bytes until then)")
+        return response.status, kind, body, response.headers.get("Location", "")
+    except (OSError, http.client.HTTPException) as error:
+        if watch.over:
+            raise NoAnswer(f"the answer did not end within {timeout:g} s") from error
+        raise
     finally:
+        watch.close()
         stream.close()
+
+
+class _Watch:
+    """Ends a connection when its time is over: a byte now and then satisfies a socket's own timeout for ever."""
+
+    def __init__(self, stream: socket.socket, seconds: float) -> None:
+        self.over = False
+        self._stream = stream.dup()
+        self._timer = threading.Timer(max(0.0, seconds), self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.over = True
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        self._stream.close()
+
+
+def _first_event(response: http.client.HTTPResponse, stream: socket.socket, seconds: float) -> bytes:
+    """What comes first of a stream without an end: one event, or what there is of it in time."""
+    deadline = time.monotonic() + seconds
+    got = b""
+    with contextlib.suppress(OSError):
+        while len(got) < BODY_LIMIT and (left := deadline - time.monotonic()) > 0:
+            stream.settimeout(left)
+            chunk = response.read1(65536)
+            got += chunk
+            if not chunk or re.search(rb"\r?\n\r?\n", got):
+                break
+    return got
 
 
 def _open(
@@ -166,16 +219,16 @@ def _open(
 
 def _converse(probe: Probe, stream: socket.socket, timeout: float) -> Answer:
     if probe.body:
-        stream.sendall(probe.body.encode().decode("unicode_escape").encode("latin-1"))
+        stream.sendall(probe.payload())
     got = b""
-    stream.settimeout(2.0 if not probe.pattern else timeout)
+    deadline = time.monotonic() + timeout
+    stream.settimeout(min(2.0, timeout) if not probe.pattern else timeout)
     try:
-        while len(got) < BODY_LIMIT and (chunk := stream.recv(65536)):
+        while len(got) < BODY_LIMIT and time.monotonic() < deadline and (chunk := stream.recv(65536)):
             got += chunk
             if probe.pattern and re.search(probe.pattern.encode(), got, re.DOTALL):
                 break
-            if not probe.pattern:
-                stream.settimeout(0.3)
+            stream.settimeout(max(0.01, deadline - time.monotonic()) if probe.pattern else 0.3)
     except TimeoutError:
         pass
     problem = "" if re.search(probe.pattern.encode(), got, re.DOTALL) else f"no {probe.pattern!r} in {show(got)}"
@@ -187,7 +240,7 @@ def judge(probe: Probe, status: int, body: bytes) -> str:
     if probe.status is not None and status != probe.status:
         return f"status {status}, not {probe.status}: {show(body)}"
     if probe.status is None and status >= 400:
-        return f"status {status}: {show(body)}"
+        return f"status {status}: {show(body)} (if that is right: --probe {probe.url}={status})"
     if probe.pattern and not re.search(probe.pattern.encode(), body, re.DOTALL):
         return f"no {probe.pattern!r} in {show(body)}"
     if probe.json:
@@ -208,8 +261,8 @@ def _point(document: Any, pointer: str) -> tuple[Any, bool]:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, Mapping) and key in document:
             document = document[key]
-        elif isinstance(document, list) and key.isdigit() and int(key) < len(document):
-            document = document[int(key)]
+        elif isinstance(document, list) and (at := natural(key, len(document) - 1)) is not None:
+            document = document[at]
         else:
             return None, False
     return document, True
@@ -218,4 +271,4 @@ def _point(document: Any, pointer: str) -> tuple[Any, bool]:
 def show(body: bytes, lines: int = 3) -> str:
     """The first lines of a body, for a message."""
     text = body[:600].decode("utf-8", "replace").strip().splitlines()[:lines]
-    return " / ".join(line.strip()[:160] for line in text if line.strip()) or "(empty body)"
+    return " / ".join(printable(line.strip()[:160]) for line in text if line.strip()) or "(empty body)"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.image import document, tar
+from slimmer.image import tar
 from slimmer.image.layout import LAYOUT_VERSION, REF_NAME, Descriptor, Layout, index, platform_fields, read_layout
+from slimmer.registry import document
 
 # containerd's and docker's own names for an image that is loaded from a layout
 CONTAINERD_NAME = "io.containerd.image.name"

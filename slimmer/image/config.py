@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slimmer.errors import SlimmerError
-from slimmer.image import document
-from slimmer.image.document import Node
 from slimmer.image.platform import platform_of
+from slimmer.registry import document
+from slimmer.registry.document import Node
 
 __all__ = ["CREATED_BY", "MEDIA_TYPE", "Healthcheck", "ImageConfig", "platform_of", "timestamp"]
 
@@ -49,6 +49,9 @@ class ImageConfig:
     variant: str = ""  # "v8"
     os: str = "linux"
     stop_timeout: int | None = None  # seconds; Docker's
+    shell: tuple[str, ...] = ()  # what a HEALTHCHECK of form CMD-SHELL, and builds on top, run by
+    on_build: tuple[str, ...] = ()
+    args_escaped: bool = False  # Docker's, of Windows images
 
     @classmethod
     def parse(cls, data: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
@@ -57,9 +60,7 @@ class ImageConfig:
         config = top.get("config")
         notes: list[str] = []
         if config.get("OnBuild").texts():
-            notes.append("ONBUILD instructions of the image were dropped: they are for builds on top of it")
-        if config.get("Shell").texts():
-            notes.append("the image's SHELL was dropped: it is for builds on top of it")
+            notes.append("ONBUILD instructions of the image are carried over: builds on top of the slim one run them")
         env: dict[str, str] = {}
         for line in config.get("Env").texts():
             name, _, value = line.partition("=")
@@ -74,7 +75,7 @@ class ImageConfig:
             env=tuple(env.items()),
             user=config.get("User").text(""),
             workdir=config.get("WorkingDir").text(""),
-            exposed_ports=tuple(sorted({_port(port) for port in config.get("ExposedPorts").names()})),
+            exposed_ports=tuple(sorted({_given(port, notes) for port in config.get("ExposedPorts").names()})),
             volumes=config.get("Volumes").names(),
             labels=config.get("Labels").pairs(),
             stop_signal=config.get("StopSignal").text(""),
@@ -83,6 +84,9 @@ class ImageConfig:
             variant=top.get("variant").text(""),
             os=top.get("os").text("") or "linux",
             stop_timeout=None if timeout.missing else timeout.number(),
+            shell=config.get("Shell").texts(),
+            on_build=config.get("OnBuild").texts(),
+            args_escaped=config.get("ArgsEscaped").raw() is True,
         )
         return found, tuple(notes)
 
@@ -128,6 +132,23 @@ class ImageConfig:
             changed = replace(changed, variant=variant)
         return changed
 
+    def without(
+        self,
+        env: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        volumes: Sequence[str] = (),
+        ports: Sequence[str] = (),
+    ) -> ImageConfig:
+        """The same less these, by name; what is not there is no error. A port without a protocol is TCP's."""
+        gone = {*map(_port, ports)}
+        return replace(
+            self,
+            env=tuple(each for each in self.env if each[0] not in env),
+            labels=tuple(each for each in self.labels if each[0] not in labels),
+            volumes=tuple(each for each in self.volumes if each not in volumes),
+            exposed_ports=tuple(each for each in self.exposed_ports if each not in gone),
+        )
+
     def dump(self, diff_ids: Sequence[str], created: int = 0, comments: Sequence[str] = ()) -> bytes:
         """The config blob: its digest is the image id. `created` is seconds since 1970.
 
@@ -150,6 +171,9 @@ class ImageConfig:
             Volumes={volume: {} for volume in self.volumes},
             Labels=dict(self.labels),
             StopSignal=self.stop_signal,
+            Shell=list(self.shell),
+            OnBuild=list(self.on_build),
+            ArgsEscaped=self.args_escaped or None,
         )
         if self.stop_timeout is not None:
             config["StopTimeout"] = self.stop_timeout
@@ -176,8 +200,24 @@ class ImageConfig:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What a runtime starts: entrypoint and cmd together."""
-        return (self.entrypoint or ()) + (self.cmd or ())
+        """What a runtime starts: entrypoint and cmd together. An entrypoint of one empty word is none (Dockerfile's
+        `ENTRYPOINT [""]`, which podman commit writes too).
+        """
+        entrypoint = () if self.entrypoint == ("",) else self.entrypoint or ()
+        return entrypoint + (self.cmd or ())
+
+
+def health_argv(config: ImageConfig) -> tuple[str, ...]:
+    """What a runtime starts for HEALTHCHECK, by the image's SHELL where that is its form; empty when there is none.
+
+    moby, daemon/health.go: getShell.
+    """
+    kind, *words = (config.healthcheck.test if config.healthcheck else ()) or ("",)
+    if kind == "CMD":
+        return tuple(words)
+    if kind == "CMD-SHELL" and words:
+        return (*(config.shell or ("/bin/sh", "-c")), words[0])
+    return ()
 
 
 def timestamp(seconds: int) -> str:
@@ -198,7 +238,7 @@ def _command(node: Node) -> tuple[str, ...] | None:
 def _port(port: str) -> str:
     """A bare "8080" is "8080/tcp". Raises SlimmerError for what is no port or range."""
     numbers, _, protocol = port.partition("/")
-    protocol = protocol or "tcp"
+    protocol = protocol.lower() or "tcp"
     first, dash, last = numbers.partition("-")
     for number in (first, last) if dash else (first,):
         if not (number.isascii() and number.isdigit() and len(number) <= 5 and int(number) <= 65535):
@@ -206,6 +246,15 @@ def _port(port: str) -> str:
     if protocol not in ("tcp", "udp", "sctp"):
         raise SlimmerError(f"{port!r} is no port: its protocol is none of tcp, udp and sctp")
     return f"{numbers}/{protocol}"
+
+
+def _given(port: str, notes: list[str]) -> str:
+    """A port of the source image; one that is none is carried over as it is."""
+    try:
+        return _port(port)
+    except SlimmerError as error:
+        notes.append(f"EXPOSE is carried over as it is: {error.message}")
+        return port
 
 
 def _healthcheck(node: Node) -> Healthcheck | None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimmer.errors import SlimmerError
-from slimmer.image import document, layout
+from slimmer.image import layout
 from slimmer.image.layout import INDEX_TYPE, REF, REF_NAME, Descriptor, Layout, read_layout
 from slimmer.image.push import PushOptions, push_blobs
-from slimmer.image.reference import Reference
-from slimmer.image.registry import Registry
+from slimmer.registry import document
+from slimmer.registry.client import Registry
+from slimmer.registry.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)

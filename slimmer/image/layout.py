@@ -9,6 +9,7 @@ A second manifest in the index would break skopeo and syft, so none is ever adde
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,11 @@ from typing import Any
 
 from slimmer.errors import SlimmerError
 from slimmer.image import config as configuration
-from slimmer.image import document
 from slimmer.image.compress import Compression
 from slimmer.image.config import ImageConfig
 from slimmer.image.layer import Layer, LayerOptions, write_layer
 from slimmer.image.split import Group
+from slimmer.registry import document
 from slimmer.root.model import Root
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -251,6 +252,19 @@ def _verified(directory: Path, descriptor: Descriptor) -> bytes:
     if len(data) != descriptor.size or document.digest(data) != descriptor.digest:
         raise SlimmerError(f"{place} is damaged: its content is not what its name says", "make the image again")
     return data
+
+
+def verify_layers(layout: Layout) -> None:
+    """Raises SlimmerError when a layer is not what its name says."""
+    for layer in layout.layers:
+        place = blob_path(layout.directory, layer.digest)
+        try:
+            with open(place, "rb") as stream:
+                found = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        except OSError as error:
+            raise SlimmerError(f"cannot read {place}: {error.strerror}", "make the image again") from error
+        if found != layer.digest:
+            raise SlimmerError(f"{place} is damaged: its content is not what its name says", "make the image again")
 
 
 def _read(place: Path) -> bytes:

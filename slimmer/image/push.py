@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.image import document
 from slimmer.image.layout import INDEX_TYPE, Descriptor, Layout, read_layout
-from slimmer.image.reference import Reference
-from slimmer.image.registry import Access, Registry, RegistryOptions
-from slimmer.image.transport import Transient
-from slimmer.image.uploads import Uploads
+from slimmer.registry import document
+from slimmer.registry.client import Access, Registry, RegistryOptions
+from slimmer.registry.reference import Reference
+from slimmer.registry.transport import Transient
+from slimmer.registry.uploads import Uploads
 
 PIECE = 256 * 1024
 
 
-class How(enum.StrEnum):
+class BlobStatus(enum.StrEnum):
     """How a blob stands."""
 
     SENDING = "sending"
@@ -35,7 +35,7 @@ class Progress:
     digest: str
     sent: int
     size: int
-    how: How
+    how: BlobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +120,16 @@ class _Blob:
     def push(self) -> None:
         self._tell(0)
         if self._registry.has_blob(self._blob.digest, Access.PUSH):
-            return self._tell(self._blob.size, How.EXISTS)
+            return self._tell(self._blob.size, BlobStatus.EXISTS)
         for source in self._options.mount_from:
             if self._uploads.mount(self._blob.digest, source):
-                return self._tell(self._blob.size, How.MOUNTED)
+                return self._tell(self._blob.size, BlobStatus.MOUNTED)
         retry = self._options.registry.retry
         failures = 0
         while True:
             try:
                 self._upload()
-                return self._tell(self._blob.size, How.UPLOADED)
+                return self._tell(self._blob.size, BlobStatus.UPLOADED)
             except Transient:
                 failures += 1
                 if failures >= retry.attempts:
@@ -178,6 +178,6 @@ class _Blob:
         except OSError as error:
             raise SlimmerError(f"cannot read {self._place}: {error.strerror}", "make the image again") from error
 
-    def _tell(self, sent: int, how: How = How.SENDING) -> None:
+    def _tell(self, sent: int, how: BlobStatus = BlobStatus.SENDING) -> None:
         if self._options.progress is not None:
             self._options.progress(Progress(self._blob.digest, sent, self._blob.size, how))

@@ -7,7 +7,8 @@ import enum
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -38,6 +39,27 @@ class Unset:
     path: str
     feature: Feature
     text: str
+
+
+_COUNTED = {
+    Feature.OWNER: ("owner", "owners"),
+    Feature.SET_ID: ("set-id bit", "set-id bits"),
+    Feature.DEVICE: ("device", "devices"),
+    Feature.XATTR: ("extended attribute", "extended attributes"),
+}
+
+
+def unset_words(unset: Sequence[Unset]) -> str:
+    """What a tree lacks, why that matters, and what keeps it: one sentence or two. "" for nothing."""
+    if not unset:
+        return ""
+    counts = Counter(each.feature for each in unset)
+    kinds = ", ".join(f"{counts[each]:,} {_COUNTED[each][counts[each] != 1]}" for each in Feature if counts[each])
+    why = "; every file would belong to who wrote the tree, or to who copies it" if counts[Feature.OWNER] else ""
+    return (
+        f"this user could not set {kinds} in the tree (e.g. {unset[0].path}: {unset[0].text}){why}."
+        " --archive FILE and image/ have them all; as root of the build step, --rootfs has them too"
+    )
 
 
 def write_rootfs(

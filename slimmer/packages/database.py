@@ -17,6 +17,7 @@ class Installed:
     conffiles: Sequence[str] = ()
     depends: Sequence[str] = ()
     recommends: Sequence[str] = ()
+    suggests: Sequence[str] = ()
     essential: bool = False
     priority: str = ""
     origin: str = ""  # for what must read the database again: the base name of dpkg's info files, apk's record

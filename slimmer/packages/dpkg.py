@@ -116,6 +116,7 @@ def _installed(
         conffiles=sorted(digests, key=sort_key),
         depends=depends_of(fields.get("depends", ""), fields.get("pre-depends", "")),
         recommends=depends_of(fields.get("recommends", "")),
+        suggests=depends_of(fields.get("suggests", "")),
         essential=fields.get("essential", "") == "yes",
         priority=fields.get("priority", ""),
         origin=origin,

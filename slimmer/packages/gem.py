@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
-from slimmer.packages.territory import Territory, below, is_directory, legal_texts, text_of
+from slimmer.packages.scope import PackageScope, below, is_directory, legal_texts, text_of
 from slimmer.root.model import Root, sort_key
 
 _NAME = re.compile(r"""\.name\s*=\s*["']([^"']+)""")
 _VERSION = re.compile(r"""\.version\s*=\s*(?:Gem::Version\.new\(?\s*)?["']([^"']+)""")
 _LICENSES = re.compile(r"""\.licenses?\s*=\s*(.*)""")
 _QUOTED = re.compile(r"""["']([^"']+)["']""")
-_NEEDS = re.compile(r"""\.add_(?:runtime_)?dependency\(?\s*(?:%q<([^>]+)>|["']([^"']+))""")
+_NEEDS = re.compile(r"""\.add_(?:runtime_)?dependency\(?\s*+(?:%q<([^>\n]{1,200})>|["']([^"']+))""")
 
 
 def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> Iterator[Gems]:
@@ -25,7 +25,7 @@ def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> I
             yield found
 
 
-class Gems(Territory):
+class Gems(PackageScope):
     """One GEM_HOME."""
 
     def __init__(self, root: Root, home: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.packages.carriers import Carriers
+from slimmer.packages.embedded import EmbeddedPackages
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import Entry, Root
@@ -34,7 +34,7 @@ def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> I
         yield Programs(root, directory, candidates)
 
 
-class Programs(Carriers):
+class Programs(EmbeddedPackages):
     """The Go programs of one directory; each is looked into only when it is asked for."""
 
     def look(self, entry: Entry) -> tuple[Package, ...]:

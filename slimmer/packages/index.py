@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from slimmer.errors import SlimmerError
 from slimmer.packages import apk, dpkg, gem, golang, java, npm, pypi, rpm
 from slimmer.packages.database import Database, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
-from slimmer.packages.territory import Territory, is_directory, text_of
+from slimmer.packages.scope import PackageScope, is_directory, text_of
+from slimmer.root.budget import Unread, Watch
 from slimmer.root.model import Root, sort_key
 
 CLAIMS = (pypi.claim, npm.claim, gem.claim, java.claim, golang.claim)
@@ -23,6 +25,27 @@ DATABASES = (dpkg.load, apk.load, rpm.load)
 
 _LICENSE = re.compile(r"^License:[ \t]*(\S.*)$", re.MULTILINE)
 _COMMON = re.compile(r"/usr/share/common-licenses/([A-Za-z]+(?:-[0-9][0-9.]*[0-9]|-[0-9])?)")
+
+
+def _databases(root: Root, places: Places) -> tuple[Database, ...]:
+    """Raises SlimmerError for one that is damaged, or that holds its reader up."""
+    found = []
+    watch = Watch()
+    with watch.armed():
+        for load in DATABASES:
+            watch.alive += 1
+            watch.reading = True
+            try:
+                database = load(root, places)
+            except Unread as error:
+                raise SlimmerError(
+                    f"{root.name}: its package database holds its reader up: {error}", "look at where it comes from"
+                ) from error
+            finally:
+                watch.reading = False
+            if database is not None:
+                found.append(database)
+    return tuple(found)
 
 
 def index(root: Root) -> Index:
@@ -36,12 +59,10 @@ class Index:
     def __init__(self, root: Root) -> None:
         self.root = root
         self.places = Places(root)
-        self.databases: tuple[Database, ...] = tuple(
-            found for load in DATABASES if (found := load(root, self.places)) is not None
-        )
-        self._claims: dict[str, tuple[Territory, ...]] = {}
-        self._territories: dict[tuple[str, type], Territory] = {}
-        self._of: dict[Package, Territory] = {}
+        self.databases = _databases(root, self.places)
+        self._claims: dict[str, tuple[PackageScope, ...]] = {}
+        self._territories: dict[tuple[str, type], PackageScope] = {}
+        self._of: dict[Package, PackageScope] = {}
         self._complete = False
 
     def owner(self, path: str) -> Package | None:
@@ -108,6 +129,10 @@ class Index:
         record = self.installed(package)
         return record.recommends if record else ()
 
+    def suggests(self, package: Package) -> Sequence[str]:
+        record = self.installed(package)
+        return record.suggests if record else ()
+
     def essential(self, package: Package) -> bool:
         record = self.installed(package)
         return record.essential if record else False
@@ -154,7 +179,7 @@ class Index:
             found += [each for each in held if each not in found]
         return found
 
-    def _claims_of(self, directory: str) -> tuple[Territory, ...]:
+    def _claims_of(self, directory: str) -> tuple[PackageScope, ...]:
         if directory == "/":
             directory = ""
         known = self._claims.get(directory)
@@ -164,7 +189,7 @@ class Index:
             self._forget()
         outer = self._claims_of(directory.rpartition("/")[0]) if directory else ()
         names = self.root.children(directory or "/")
-        own: list[Territory] = []
+        own: list[PackageScope] = []
         for claim in CLAIMS:
             for territory in claim(self.root, self.places, directory, names):
                 key = (territory.home, type(territory))
@@ -189,7 +214,7 @@ class Index:
         for key in [key for key, territory in self._territories.items() if territory.lazy]:
             del self._territories[key]
 
-    def _territory(self, package: Package) -> Territory | None:
+    def _territory(self, package: Package) -> PackageScope | None:
         found = self._of.get(package)
         if found is None and not self._complete:
             self._discover()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from slimmer.errors import SlimmerError
-from slimmer.packages.carriers import Carriers
+from slimmer.packages.embedded import EmbeddedPackages
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import Entry, Root
@@ -35,7 +35,7 @@ def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> I
         yield Archives(root, directory, archives)
 
 
-class Archives(Carriers):
+class Archives(EmbeddedPackages):
     """The archives of one directory; each is opened only when it is asked for."""
 
     def look(self, entry: Entry) -> tuple[Package, ...]:

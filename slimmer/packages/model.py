@@ -68,6 +68,9 @@ class PackageIndex(Protocol):
     def recommends(self, package: Package) -> Sequence[str]:
         """Names of what usually comes with it (dpkg's Recommends); alternatives each, sorted."""
 
+    def suggests(self, package: Package) -> Sequence[str]:
+        """Names of what it can do more with (dpkg's Suggests); alternatives each, sorted."""
+
     def essential(self, package: Package) -> bool:
         """Whether the package system itself calls it essential (dpkg's Essential: yes)."""
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
-from slimmer.packages.territory import Territory, is_directory, legal_texts, text_of
+from slimmer.packages.scope import PackageScope, is_directory, legal_texts, text_of
 from slimmer.root.model import Root, sort_key
 
 
-def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> Iterator[Tree]:
+def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> Iterator[NpmTree]:
     """The package that this directory is, if it is one."""
     if "package.json" in names:
         value = _value(root, f"{directory}/package.json")
         name, version = value.get("name"), value.get("version")
         if isinstance(name, str) and isinstance(version, str) and name and version:
-            yield Tree(
+            yield NpmTree(
                 root,
                 directory,
                 Package(PackageType.NPM, name, version, license=_license(value), location=directory or "/"),
@@ -46,7 +46,7 @@ def _license(value: dict[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
-class Tree(Territory):
+class NpmTree(PackageScope):
     """One package."""
 
     exclusive = True

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
-from slimmer.packages.territory import Territory, below, is_directory, legal_texts, text_of
+from slimmer.packages.scope import PackageScope, below, is_directory, legal_texts, text_of
 from slimmer.root.model import FileType, Root, sort_key
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -56,7 +56,7 @@ def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> I
         yield Site(root, places, directory)
 
 
-class Site(Territory):
+class Site(PackageScope):
     """A directory on somebody's sys.path."""
 
     def __init__(self, root: Root, places: Places, home: str) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from slimmer.errors import SlimmerError
+from tracer.runner import session_directory
 
 _NDB, _SLOT, _BLOB = b"RpmP", b"Slot", b"BlbS"
 _HASH_MAGIC = 0x061561
@@ -25,7 +25,7 @@ _PAGE_HEADER = 26
 
 def sqlite_blobs(content: bytes, wal: bytes) -> Iterator[tuple[int, bytes]]:
     """(number, header) of rpmdb.sqlite; `wal` is what stands beside it in rpmdb.sqlite-wal. Raises ValueError."""
-    with tempfile.TemporaryDirectory(prefix="slimmer-rpm-") as scratch:
+    with session_directory.directory() as scratch:
         place = Path(scratch) / "rpmdb.sqlite"
         place.write_bytes(content)
         if wal:
@@ -33,7 +33,10 @@ def sqlite_blobs(content: bytes, wal: bytes) -> Iterator[tuple[int, bytes]]:
         try:
             connection = sqlite3.connect(place)
             try:
-                yield from connection.execute("SELECT hnum, blob FROM Packages ORDER BY hnum")
+                for number, blob in connection.execute("SELECT hnum, blob FROM Packages ORDER BY hnum"):
+                    if not isinstance(number, int) or not isinstance(blob, bytes):
+                        raise ValueError(f"a damaged rpm database: package {number!r:.20} has no header")
+                    yield number, blob
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -78,7 +81,7 @@ def _hash(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     (last,) = struct.unpack_from(f"{order}I", content, 32)
     if size < 512 or size & (size - 1):
         raise ValueError(f"a damaged Berkeley DB: pages of {size} bytes")
-    for page in range(1, last + 1):
+    for page in range(1, min(last, len(content) // size) + 1):  # a damaged header says any number
         start = page * size
         if start + _PAGE_HEADER > len(content) or content[start + 25] not in _HASH_PAGES:
             continue
@@ -118,7 +121,7 @@ def _overflow(content: bytes, order: str, size: int, page: int, length: int) -> 
 
 def write_sqlite(blobs: Iterable[tuple[int, bytes]]) -> bytes:
     """An rpmdb.sqlite with these headers; the same bytes for the same headers. Raises SlimmerError."""
-    with tempfile.TemporaryDirectory(prefix="slimmer-rpm-") as scratch:
+    with session_directory.directory() as scratch:
         place = Path(scratch) / "rpmdb.sqlite"
         try:
             connection = sqlite3.connect(place)

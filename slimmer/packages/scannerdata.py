@@ -4,7 +4,7 @@
           (the form of distroless images, read by syft, trivy and grype)
     apk   lib/apk/db/installed, only with kept packages and their kept files
     rpm   rpmdb.sqlite, whatever form the real one has, only with the headers of kept packages
-    language packages: their own metadata stays with them (slimmer.closure.scanner)
+    language packages: their own metadata stays with them (slimmer.closure.ownership.scanner_metadata)
 
 A whole database would show packages that are gone; none at all would hide what is there.
 """

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from slimmer.closure.model import Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize
 from slimmer.packages.model import Package
 from slimmer.report.model import (
     FOLDER_DEPTH,
@@ -15,7 +15,6 @@ from slimmer.report.model import (
     RISKY_SHOWN,
     Folder,
     KeptPath,
-    LevelSize,
     Mark,
     PackageReport,
     PackageState,
@@ -29,6 +28,7 @@ from slimmer.report.model import (
 )
 from slimmer.root.model import Entry, FileType, sort_key
 
+PACKAGES_LEVEL = "packages"
 _SHARED_OBJECT = re.compile(r"\.so(\.[0-9][^/]*)?$")
 _LEGAL = re.compile(r"/(copyright|licen[cs]es?|copying|notice)[^/]*$|/(licenses?)/", re.IGNORECASE)
 
@@ -85,7 +85,7 @@ class ReportBuilder:
         subject: Subject,
         *,
         packages: Iterable[Package] = (),
-        unsure: Iterable[Unsure] = (),
+        warnings: Iterable[ClosureWarning] = (),
         levels: Sequence[LevelSize] = (),
         notes: Iterable[str] = (),
         license_of: Callable[[Package], str] | None = None,
@@ -113,11 +113,25 @@ class ReportBuilder:
             risky=tuple(sorted(self._risky, key=lambda each: sort_key(each.path))),
             folders=tuple(Folder(path, *self._folders[path]) for path in sorted(self._folders, key=sort_key)),
             rules=dict(self._rules),
-            unsure=tuple(
-                sorted(set(unsure), key=lambda each: (-each.weight, each.kind, sort_key(each.path), each.text))
+            warnings=tuple(
+                sorted(set(warnings), key=lambda each: (-each.weight, each.kind, sort_key(each.path), each.text))
             ),
-            levels=tuple(levels),
+            levels=(*levels, *self._whole_packages(levels)),
             notes=tuple(said),
+        )
+
+    def _whole_packages(self, levels: Sequence[LevelSize]) -> tuple[LevelSize, ...]:
+        """What the packages that stay would weigh when they stayed whole, where the closure was not grown so far."""
+        if not levels or any(each.level == PACKAGES_LEVEL for each in levels):
+            return ()
+        stay = [each for each in self._packages.values() if each.kept_files]
+        return (
+            LevelSize(
+                PACKAGES_LEVEL,
+                self._kept.paths + sum(each.removed_files for each in stay),
+                self._kept.bytes + sum(each.removed_bytes for each in stay),
+                estimate=True,
+            ),
         )
 
     def _sum(self, package: Package) -> _Sum:
@@ -230,7 +244,7 @@ def build_report(
     subject: Subject,
     *,
     packages: Iterable[Package] = (),
-    unsure: Iterable[Unsure] = (),
+    warnings: Iterable[ClosureWarning] = (),
     levels: Sequence[LevelSize] = (),
     notes: Iterable[str] = (),
 ) -> Report:
@@ -240,4 +254,4 @@ def build_report(
         builder.kept(row)
     for gone in removed:
         builder.removed(gone)
-    return builder.finish(subject, packages=packages, unsure=unsure, levels=levels, notes=notes)
+    return builder.finish(subject, packages=packages, warnings=warnings, levels=levels, notes=notes)

@@ -59,7 +59,7 @@ _TEXT = re.compile(
 
 _KEY = (
     rb"-----BEGIN [A-Z0-9 ]{0,24}PRIVATE KEY(?: BLOCK)?-----"
-    rb"(?:(?:\\[rn]|\s){1,8}(?:[A-Za-z-]{1,24}: [^\n]{0,120})?){1,8}[A-Za-z0-9+/=]{24}"
+    rb"(?:(?:\\[rn]|\s){1,8}+(?:[A-Za-z-]{1,24}: (?:(?!\\[rn])[^\n]){0,120}+)?+){1,8}+[A-Za-z0-9+/=]{24}"
 )
 # (kind, expression, texts of which one stands in whatever it matches). Looking for a text is a hundred times quicker
 # than an expression, and a million files have none; no text: the expression is asked at once.
@@ -114,8 +114,8 @@ _CONTENT: tuple[tuple[str, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
     (
         "password",
         re.compile(
-            rb"(?im)^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|ACCESS_KEY|AUTH_TOKEN"
-            rb"|ACCESS_TOKEN)\s*=\s*['\"]?[^\s'\"$<>{}#]{8}"
+            rb"(?im)^[^\S\n]*+(?:export[^\S\n]++)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|ACCESS_KEY|AUTH_TOKEN"
+            rb"|ACCESS_TOKEN)[^\S\n]*+=[^\S\n]*+['\"]?[^\s'\"$<>{}#]{8}"
         ),
         (),
     ),
@@ -136,6 +136,26 @@ def suspicious(entry: Entry, *, owned: bool) -> bool:
     return "." not in name or bool(_TEXT.search(name)) or name[0] == "." or bool(_ASK_NAME.search(name))
 
 
+def telling(entry: Entry) -> bool:
+    """Whether a file's name alone says that its content is worth a look, wherever it lies."""
+    name = entry.path[entry.path.rfind("/") + 1 :]
+    return name in _NAMED or name in _OWNED_NAMES or name.endswith(_STORES) or bool(_ASK_NAME.search(name))
+
+
+def credential_variable(name: str, value: str) -> str:
+    """The kind of secret in an environment variable, "" for none; references and file names are none."""
+    if not value or value.startswith(("/", "$")):
+        return ""
+    line = f"{name}={value}".encode("utf-8", "surrogateescape")
+    for kind, pattern, texts in _CONTENT:
+        if kind == "password-hash" or (texts and not any(text in line for text in texts)):
+            continue
+        if pattern.search(line):
+            return kind
+    return "password" if _SECRET_NAME.search(name) and len(value) > 2 else ""
+
+
+_SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:PASSWORD|PASSWD|PWD|PASSPHRASE|SECRET|API_?KEY|PRIVATE_?KEY|TOKEN)$")
 _OWNED_NAMES = frozenset({"shadow", "gshadow", "shadow-", "gshadow-"})
 
 

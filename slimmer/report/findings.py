@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -44,6 +45,21 @@ _FILES = frozenset({PackageType.MAVEN, PackageType.GOLANG})
 _DEBSECAN = re.compile(r"^(CVE-\d{4}-\d{4,}|TEMP-\d{7}-[0-9A-F]{6})\s+(\S+)(?:\s+\((.*)\))?\s*$")
 
 
+class Severity(enum.StrEnum):
+    """The scanners' words, the gravest first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    NEGLIGIBLE = "negligible"
+    UNKNOWN = "unknown"
+
+
+_SEVERITIES = {each.value: each for each in Severity}
+_URGENCY = re.compile(r"\b(low|medium|high) urgency")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One vulnerability of one package in the fat root."""
@@ -57,6 +73,14 @@ class Finding:
     aliases: tuple[str, ...] = ()
     vulnerable_files: tuple[str, ...] = ()  # files that the data names as vulnerable
     component_files: tuple[str, ...] = ()  # files that are the package
+    severity: Severity = Severity.UNKNOWN
+    places: tuple[str, ...] = ()  # where the scanner saw the package: a METADATA, a package.json, a database
+
+    def __post_init__(self) -> None:
+        texts = (self.vulnerability, self.name, self.version, self.purl, self.fixed)
+        for each in (*texts, *self.aliases, *self.vulnerable_files, *self.component_files, *self.places):
+            if not isinstance(each, str):
+                raise TypeError(f"{each!r:.40} is no text")
 
 
 def load_findings(path: Path) -> tuple[Finding, ...]:
@@ -99,6 +123,8 @@ def grype(value: dict[str, Any]) -> Iterator[Finding]:
             fixed=", ".join((found.get("fix") or {}).get("versions") or ()),
             aliases=tuple(related),
             component_files=tuple(locations) if kind in _FILES else (),
+            severity=_severity(found.get("severity", "")),
+            places=tuple(locations),
         )
 
 
@@ -117,7 +143,13 @@ def trivy(value: dict[str, Any]) -> Iterator[Finding]:
                 purl=name,
                 fixed=found.get("FixedVersion", ""),
                 component_files=("/" + place.lstrip("/"),) if place and kind in _FILES else (),
+                severity=_severity(found.get("Severity", "")),
+                places=("/" + place.lstrip("/"),) if place else (),
             )
+
+
+def _severity(word: str) -> Severity:
+    return _SEVERITIES.get(word.lower(), Severity.UNKNOWN)
 
 
 def _full_name(name: str, purl: str) -> str:
@@ -139,7 +171,9 @@ def debsecan(text: str) -> Iterator[Finding]:
         found = _DEBSECAN.match(line)
         if found is None:
             raise ValueError(f"line {number} is not debsecan's: {line[:60]!r}")
-        yield Finding(found[1], found[2], types=(PackageType.DEB,))
+        urgency = _URGENCY.search(found[3] or "")
+        severity = _severity(urgency[1]) if urgency else Severity.UNKNOWN
+        yield Finding(found[1], found[2], types=(PackageType.DEB,), severity=severity)
 
 
 def name_files(findings: Iterable[Finding], path: Path) -> tuple[Finding, ...]:

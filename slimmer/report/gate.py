@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from slimmer.errors import UsageProblem
 from slimmer.packages.model import Package
 from slimmer.packages.purl import OS_TYPES
 from slimmer.report.model import KeptPath, PackageReport, PackageState, Report, Risk
 from slimmer.report.output import Output
-from slimmer.report.policy import Exemption, Policy
+from slimmer.report.policy import TOTAL, Exemption, Policy
+from slimmer.report.support import over
+from slimmer.report.vulnerabilities import Vulnerabilities
 from slimmer.report.words import package_words, size
 from slimmer.root.model import FileType
 
@@ -34,10 +38,16 @@ class Verdict:
     idle: tuple[Exemption, ...] = ()
 
 
-def judge(output: Output, policy: Policy) -> Verdict:
-    """Raises SlimmerError when the output cannot be read."""
+def judge(
+    output: Output, policy: Policy, now: datetime.datetime | None = None, scanned: Vulnerabilities | None = None
+) -> Verdict:
+    """`now` is when this is asked, by default this moment; `scanned` what a scan found, where the policy limits that.
+
+    Raises SlimmerError when the output cannot be read, UsageProblem when there is no scan and the policy asks for one.
+    """
     report = output.report()
-    found = list(_limits(report, policy))
+    moment = now or datetime.datetime.now(datetime.UTC)
+    found = [*_limits(report, policy), *_age(output, report, policy, moment)]
     exempted: list[Violation] = []
     used: set[Exemption] = set()
     missing = dict.fromkeys(policy.required_paths)
@@ -56,7 +66,8 @@ def judge(output: Output, policy: Policy) -> Verdict:
         found.append(Violation("require.check", f"the check {verdict or 'was not performed'}, not {policy.check}"))
     if policy.non_root and report.subject.user.split(":")[0] in ("", "0", "root"):
         found.append(Violation("require.user", "the image runs as root"))
-    order = ("limits", "deny", "allow", "require")
+    found += _vulnerable(policy, scanned)
+    order = ("limits", "deny", "allow", "require", "vulnerabilities")
     found.sort(key=lambda each: order.index(each.rule.partition(".")[0]))
     idle = tuple(each for each in policy.exemptions if each not in used)
     return Verdict(tuple(found), tuple(exempted), idle)
@@ -73,9 +84,49 @@ def _limits(report: Report, policy: Policy) -> Iterator[Violation]:
         "shared-objects": slim.shared_objects,
     }
     for name, most in policy.limits.items():
-        if values[name] > most:
+        if values.get(name, 0) > most:
             show = size if name in ("size", "transfer") else "{:,}".format
             yield Violation(f"limits.{name}", f"{name} is {show(values[name])}, at most {show(most)} is allowed")
+
+
+def _vulnerable(policy: Policy, scanned: Vulnerabilities | None) -> Iterator[Violation]:
+    if not policy.most_vulnerable:
+        return
+    if scanned is None:
+        raise UsageProblem(
+            "the policy limits vulnerabilities, and there is no scan of the fat root",
+            "give one: slim gate --scan FILE, or slim trace --scan FILE when the image is made",
+        )
+    left = [
+        each
+        for each in scanned.staying
+        if each.vulnerability not in policy.ignored and (each.fixed or not policy.fixable_only)
+    ]
+    for name, most in policy.most_vulnerable.items():
+        found = [each for each in left if name in (TOTAL, each.severity)]
+        if len(found) <= most:
+            continue
+        rule = f"vulnerabilities.max_{name}"
+        kind = "in all" if name == TOTAL else name
+        fix = " with a fix" if policy.fixable_only else ""
+        yield Violation(rule, f"{len(found)} {kind}{fix} stay, at most {most} {'is' if most == 1 else 'are'} allowed")
+        for each in found:
+            fixed = f", mended in {each.fixed}" if each.fixed else ""
+            text = f"{each.vulnerability} of {each.package} {each.version}".rstrip()
+            yield Violation(rule, f"{text}{fixed}: {each.evidence}", each.path, each.reason)
+
+
+def _age(output: Output, report: Report, policy: Policy, now: datetime.datetime) -> Iterator[Violation]:
+    """What time does: an output grows old, a distribution's support ends."""
+    if "age" in policy.limits:
+        made = datetime.datetime.fromtimestamp((output.directory / "report.json").stat().st_mtime, datetime.UTC)
+        days = (now - made).days
+        if days > policy.limits["age"]:
+            yield Violation("limits.age", f"made {days} days ago, at most {policy.limits['age']} are allowed")
+    subject = report.subject
+    if not policy.unsupported and over(subject.support_end, now.date()):
+        name = f"{subject.distribution} {subject.release}"
+        yield Violation("allow.unsupported", f"{name} gets no security updates since {subject.support_end}")
 
 
 def _path(row: KeptPath, policy: Policy) -> Iterator[tuple[Violation, Risk | None]]:

@@ -16,36 +16,52 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from slimmer.image.config import ImageConfig
 from slimmer.packages.model import Package
+from slimmer.report import vulnerability_views
+from slimmer.report.card import image_card
 from slimmer.report.diff import Diff, PathChange, compare
 from slimmer.report.model import KeptPath, RemovedPath, Report
 from slimmer.report.output import Check, Output
+from slimmer.report.remedies import MOST, actionable
 from slimmer.report.risk import DEFINITIONS, GRAVITY, LOUD
-from slimmer.report.sides import output_side
-from slimmer.report.words import entry_words, less, plural, shown, size
+from slimmer.report.sides import config_of, output_side
+from slimmer.report.support import support_words
+from slimmer.report.vulnerabilities import Vulnerabilities
+from slimmer.report.words import about, entry_words, less, plural, shown, size
 from slimmer.report.write import report_value
 from slimmer.root.model import FileType
+from slimmer.values import masked
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("data.js", "dom.js", "grid.js", "treemap.js", "panel.js", "main.js")
-MOST_REMOVED = 250_000  # rows; a page with more is slow to open, and removed.json has them all
+MOST_REMOVED = 60_000  # rows; a page with more is slow to open, and removed.json has them all
 _MAP = '<h2>Where the bytes are</h2><div id="map"></div>'
 LISTED = 200
 _TYPES = {kind: number for number, kind in enumerate(FileType)}
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
-def write_html(stream: TextIO, output: Output, old: Output | None = None, *, name: str = "") -> None:
+def write_html(
+    stream: TextIO,
+    output: Output,
+    old: Output | None = None,
+    *,
+    name: str = "",
+    scanned: Vulnerabilities | None = None,
+) -> None:
     """Write the page; with `old` what changed since that output too. Raises SlimmerError.
 
     `name` is what the output is called, when its directory is not where it will be.
     """
     report, check = output.report(), output.check()
+    counts, config = output.counts(), config_of(output)
     diff = compare(output_side(str(old.directory)), output_side(str(output.directory))) if old else None
     style = (ASSETS / "page.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -61,7 +77,7 @@ def write_html(stream: TextIO, output: Output, old: Output | None = None, *, nam
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{escape(name)}: slim image review</title>\n<style>{style}</style>\n</head>\n<body>\n"
     )
-    stream.write(_body(report, check, name, diff))
+    stream.write(_body(_Page(report, check, diff, counts, config, scanned), name))
     stream.write('<script type="application/octet-stream" id="data">\n')
     _pack(_parts(output, report, diff), stream)
     stream.write(f"\n</script>\n<script>{script}</script>\n</body>\n</html>\n")
@@ -193,19 +209,34 @@ def _note(change: PathChange) -> str:
     return entry_words(row.entry) if row and not change.what else ""
 
 
-def _body(report: Report, check: Check, name: str, diff: Diff | None) -> str:
-    doubts, packages = len(report.unsure), len(report.packages)
-    changes = len(diff.added) + len(diff.removed) + len(diff.changed) if diff else 0
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the page tells. `counts`: rows of its lists of kept and removed paths, as its tabs say them."""
+
+    report: Report
+    check: Check
+    diff: Diff | None
+    counts: tuple[int, int]
+    config: ImageConfig
+    scanned: Vulnerabilities | None = None
+
+
+def _body(page: _Page, name: str) -> str:
+    report, check, diff = page.report, page.check, page.diff
+    warnings, packages = len(report.warnings), len(report.packages)
+    kept, removed = page.counts
     tabs = [
         ("overview", "Overview", ""),
-        ("kept", "Kept", f"{report.slim.paths:,}"),
-        ("removed", "Removed", f"{report.fat.paths - report.slim.paths:,}"),
+        ("kept", "Kept", f"{kept:,}"),
+        ("removed", "Removed", f"{removed:,}"),
         ("packages", "Packages", f"{packages:,}"),
         ("risks", "Risks", f"{len(report.risky):,}"),
-        ("doubts", "Doubts", f"{doubts:,}"),
+        ("warnings", "Warnings", f"{warnings:,}"),
     ]
+    if page.scanned is not None:
+        tabs.append(("vulnerabilities", "Vulnerabilities", f"{len(page.scanned.staying):,}"))
     if diff:
-        tabs.append(("changes", "Changes", f"{changes:,}"))
+        tabs.append(("changes", "Changes", f"{len(_changes(diff)):,}"))
     buttons = "".join(
         f'<button role="tab" type="button" id="go-{key}" data-tab="{key}" aria-controls="tab-{key}" '
         f'aria-selected="{"true" if key == "overview" else "false"}">{title}'
@@ -216,7 +247,7 @@ def _body(report: Report, check: Check, name: str, diff: Diff | None) -> str:
     panels = "".join(
         f'<section role="tabpanel" id="tab-{key}" aria-labelledby="go-{key}"{"" if key == "overview" else " hidden"}>'
         f"{inner}</section>\n"
-        for key, inner in ((key, _panel(key, report, check, diff)) for key, _, _ in tabs)
+        for key, inner in ((key, _panel(key, page)) for key, _, _ in tabs)
     )
     return (
         '<a class="skip" href="#main">To the content</a>\n'
@@ -236,9 +267,10 @@ def _header(report: Report, check: Check, name: str) -> str:
     verdict = f'<span class="badge {badge}">check {escape(check.verdict)}</span>' if check.verdict else ""
     facts = [
         ("from ", shown(subject.source) + (f" ({subject.architecture})" if subject.architecture else "")),
-        ("runs ", shown(" ".join(subject.command))),
-        ("as ", shown(subject.user)),
+        ("runs ", shown(masked(" ".join(subject.command)))),
+        ("as ", shown(subject.user) or "root"),
         ("image ", subject.image),
+        ("system ", shown(support_words(subject))),
     ]
     about = " · ".join(f"{label}<code>{escape(text)}</code>" for label, text in facts if text)
     transfer = f"{size(subject.image_bytes)} to transfer · " if subject.image_bytes else ""
@@ -252,13 +284,18 @@ def _header(report: Report, check: Check, name: str) -> str:
     )
 
 
-def _panel(key: str, report: Report, check: Check, diff: Diff | None) -> str:
+def _panel(key: str, page: _Page) -> str:
+    report, diff = page.report, page.diff
     if key == "overview":
-        right = f"{_MAP}{_checked(check)}{_notes(report)}"
-        return f'<div class="columns"><div>{_figures(report)}</div><div>{right}</div></div>'
+        right = f"{_MAP}{_checked(page.check)}{_notes(report)}"
+        left = f"{image_card(report, page.config)}{_figures(report)}"
+        left += vulnerability_views.figures(page.scanned) if page.scanned is not None else ""
+        return f'<div class="columns"><div>{left}</div><div>{right}</div></div>'
     if key == "risks":
         terms = "".join(f"<dt>{escape(risk.value)}</dt><dd>{escape(DEFINITIONS[risk])}</dd>" for risk in GRAVITY)
         return f"<details><summary>What each mark means</summary><dl class='terms'>{terms}</dl></details>"
+    if key == "vulnerabilities" and page.scanned is not None:
+        return vulnerability_views.panel(page.scanned)
     if key == "changes" and diff:
         grown = size(abs(diff.new_bytes - diff.old_bytes))
         word = "bigger" if diff.new_bytes > diff.old_bytes else "smaller"
@@ -291,7 +328,7 @@ def _figures(report: Report) -> str:
             f"<tr><td>{shown_label}</td><td>{before:,}</td><td{style}>{after:,}</td><td>{less(before, after)}</td></tr>"
         )
     levels = "".join(
-        f"<li{' class=chosen' if each.chosen else ''}>{escape(each.level)} <b>{size(each.bytes)}</b>"
+        f"<li{' class=chosen' if each.chosen else ''}>{escape(each.level)} <b>{about(each)}{size(each.bytes)}</b>"
         f"{' (this one)' if each.chosen else ''}</li>"
         for each in report.levels
     )
@@ -333,13 +370,17 @@ def _listed(title: str, rows: Sequence[str]) -> str:
 
 
 def _notes(report: Report) -> str:
-    doubts = "".join(
-        f"<li><code>{escape(shown(each.path))}</code> {escape(shown(each.text))}</li>" for each in report.unsure[:5]
+    found = actionable(report.warnings)
+    warnings = "".join(
+        f"<li><code>{escape(shown(each.path))}</code> {escape(shown(each.text))}"
+        + (f"<pre>{escape(shown(each.remedy))}</pre>" if each.remedy else "")
+        + "</li>"
+        for each in found[:MOST]
     )
     notes = "".join(f"<li>{escape(shown(each))}</li>" for each in report.notes)
     text = ""
-    if doubts:
-        text += f"<h2>Where it may be wrong</h2><ul>{doubts}</ul>"
-        if len(report.unsure) > 5:
-            text += f"<p class='soft'>and {len(report.unsure) - 5:,} more under Doubts</p>"
+    if warnings:
+        text += f"<h2>Where it may be wrong</h2><ul>{warnings}</ul>"
+    if left := len(report.warnings) - len(found[:MOST]):
+        text += f"<p class='soft'>{left:,} more, slight ones or alike, under Warnings</p>"
     return text + (f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "")

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.packages.model import Package
 from slimmer.root.model import Entry
 
@@ -57,6 +57,7 @@ class KeptPath:
     reasons: tuple[Reason, ...] = ()
     risks: tuple[Mark, ...] = ()
     also: tuple[Package, ...] = ()
+    was: str = ""  # mode and owner in the fat root, where --chmod or --chown changed them: "0644 0:0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +142,11 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelSize:
-    """What the image would weigh at a keep level."""
-
-    level: str  # "recorded", "reachable", "packages"
-    paths: int
-    bytes: int
-    chosen: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Subject:
     """What the report is about. Everything here is the same for the same inputs: no times, no host names."""
 
     source: str = ""  # the directory or image reference
+    source_digest: str = ""  # of an image's manifest, where it came with one
     command: tuple[str, ...] = ()
     architecture: str = ""
     image: str = ""  # image id, "sha256:…"
@@ -164,6 +156,7 @@ class Subject:
     user: str = ""
     distribution: str = ""  # os-release's ID: "debian"
     release: str = ""  # os-release's VERSION_ID: "12"
+    support_end: str = ""  # the last day of the distribution's security support, "YYYY-MM-DD"; empty: not known
     compressor: str = ""  # what made the layers' bytes: "zlib 1.3 level 5"
 
 
@@ -179,7 +172,7 @@ class Report:
     risky: tuple[RiskyPath, ...]  # at most RISKY_SHOWN, in path order
     folders: tuple[Folder, ...]
     rules: Mapping[str, int]  # how many kept paths each rule's first reason brought
-    unsure: tuple[Unsure, ...] = ()  # heaviest first
+    warnings: tuple[ClosureWarning, ...] = ()  # heaviest first
     levels: tuple[LevelSize, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ size = "50 MB"                 # of all files; a number is bytes
 transfer = "20 MB"             # of the compressed layers
 files = 500
 packages = 30
+age = 30                       # days since the output was made (the time of its report.json)
 executables = 20
 shared-objects = 80
 
@@ -16,12 +17,19 @@ licenses = ["AGPL*"]
 
 [allow]
 packages = ["libc6", "pypi:*"]               # only these
+unsupported = false            # a distribution whose security support has ended; default true
 
 [require]
 check = "passed"
 paths = ["/etc/ssl/certs/ca-certificates.crt"]
 copyright = true               # of each operating system package with a kept file
 user = "non-root"
+
+[vulnerabilities]              # of the scan that slim trace or slim gate was given
+max_critical = 0
+max_high = 3                   # max_medium, max_low, max_negligible, max_unknown, and max_total of all
+fixable_only = true            # those without a fix do not count
+ignored = ["CVE-2019-1010022"]
 
 [[except]]
 path = "/usr/bin/ping"
@@ -34,16 +42,19 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slimmer.errors import SlimmerError
+from slimmer.errors import UsageProblem
+from slimmer.report.findings import Severity
 from slimmer.report.model import Risk
 
-LIMITS = ("size", "transfer", "files", "packages", "executables", "shared-objects")
+TOTAL = "total"
+LIMITS = ("size", "transfer", "files", "packages", "executables", "shared-objects", "age")
+_MOST = {f"max_{name}": name for name in (*Severity, TOTAL)}
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*+(\d+(?:\.\d+)?)\s*+([A-Za-z]*)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +76,44 @@ class Policy:
     denied_packages: tuple[str, ...] = ()
     denied_licenses: tuple[str, ...] = ()
     allowed_packages: tuple[str, ...] | None = None
+    unsupported: bool = True
     check: str = ""
     required_paths: tuple[str, ...] = ()
     copyright: bool = False
     non_root: bool = False
     exemptions: tuple[Exemption, ...] = ()
+    most_vulnerable: Mapping[str, int] = field(default_factory=dict)  # by severity, and TOTAL
+    fixable_only: bool = False
+    ignored: frozenset[str] = frozenset()
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file. Raises SlimmerError with the place of what is wrong."""
+    """Read a policy file. Raises UsageProblem with the place of what is wrong."""
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SlimmerError(f"cannot read the policy {path}: {error.strerror}") from error
+        raise UsageProblem(f"cannot read the policy {path}: {error.strerror}") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
-        raise SlimmerError(f"the policy {path} is not TOML: {error}") from error
+        raise UsageProblem(f"the policy {path} is not TOML: {error}") from error
     try:
         return parse_policy(value)
     except ValueError as error:
-        raise SlimmerError(
+        raise UsageProblem(
             f"the policy {path} is wrong: {error}", "`slim gate --help` shows what may stand in it"
         ) from error
 
 
 def parse_policy(value: Mapping[str, Any]) -> Policy:
     """Raises ValueError."""
-    _known(value, "the policy", ("limits", "deny", "allow", "require", "except"))
+    _known(value, "the policy", ("limits", "deny", "allow", "require", "vulnerabilities", "except"))
     limits = _table(value, "limits", LIMITS)
     deny = _table(value, "deny", ("risks", "paths", "packages", "licenses"))
-    allow = _table(value, "allow", ("packages",))
+    allow = _table(value, "allow", ("packages", "unsupported"))
     require = _table(value, "require", ("check", "paths", "copyright", "user"))
+    scanned = _table(value, "vulnerabilities", (*_MOST, "fixable_only", "ignored"))
+    fixable_only = scanned.get("fixable_only", False)
+    if not isinstance(fixable_only, bool):
+        raise ValueError("vulnerabilities.fixable_only is true or false")
     check = require.get("check", "")
     if check not in ("", "passed"):
         raise ValueError(f'require.check can only be "passed", not {check!r}')
@@ -104,6 +123,9 @@ def parse_policy(value: Mapping[str, Any]) -> Policy:
     copyright_ = require.get("copyright", False)
     if not isinstance(copyright_, bool):
         raise ValueError("require.copyright is true or false")
+    unsupported = allow.get("unsupported", True)
+    if not isinstance(unsupported, bool):
+        raise ValueError("allow.unsupported is true or false")
     exceptions = value.get("except", [])
     if not isinstance(exceptions, list):
         raise ValueError("except is a list of tables: [[except]]")
@@ -114,12 +136,22 @@ def parse_policy(value: Mapping[str, Any]) -> Policy:
         denied_packages=_texts(deny, "packages", "deny.packages"),
         denied_licenses=_texts(deny, "licenses", "deny.licenses"),
         allowed_packages=_texts(allow, "packages", "allow.packages") if "packages" in allow else None,
+        unsupported=unsupported,
         check=check,
         required_paths=_texts(require, "paths", "require.paths"),
         copyright=copyright_,
         non_root=user == "non-root",
         exemptions=tuple(_exemption(each, number) for number, each in enumerate(exceptions, 1)),
+        most_vulnerable={_MOST[name]: _count(name, scanned[name]) for name in _MOST if name in scanned},
+        fixable_only=fixable_only,
+        ignored=frozenset(_texts(scanned, "ignored", "vulnerabilities.ignored")),
     )
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"vulnerabilities.{name} is a whole number, not {value!r}")
+    return value
 
 
 def _known(value: Mapping[str, Any], where: str, names: tuple[str, ...]) -> None:

@@ -7,13 +7,16 @@ file that was formatted anew is read whole.
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.errors import SlimmerError
 from slimmer.packages.model import Package, PackageType
 from slimmer.report.model import (
@@ -22,7 +25,6 @@ from slimmer.report.model import (
     REPORT,
     Folder,
     KeptPath,
-    LevelSize,
     Mark,
     PackageReport,
     PackageState,
@@ -68,9 +70,10 @@ def _not(path: Path, name: str, error: Exception) -> SlimmerError:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SlimmerError(f"cannot read {path}: {error.strerror}", _HINT) from error
+        with _opened(path) as stream:
+            return json.loads(stream.read())
+    except (OSError, EOFError, zlib.error) as error:
+        raise SlimmerError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}", _HINT) from error
     except (ValueError, RecursionError) as error:
         raise SlimmerError(f"{path} is not JSON: {error}", _HINT) from error
 
@@ -96,11 +99,14 @@ def _rows(path: Path, name: str, parse: Callable[[Any], _Row]) -> Iterator[_Row]
 def _lines(path: Path, name: str) -> Iterator[Any] | None:
     """The values of a file that `write` wrote, a line each; None when its lines are others."""
     try:
-        stream = path.open(encoding="utf-8")
+        stream = _opened(path)
     except OSError as error:
         raise SlimmerError(f"cannot read {path}: {error.strerror}", _HINT) from error
     try:
         head = [stream.readline(200) for _ in range(3)]
+    except (OSError, EOFError, zlib.error) as error:  # a damaged removed.json.gz
+        stream.close()
+        raise SlimmerError(f"cannot read {path}: {error}", _HINT) from error
     except UnicodeDecodeError as error:
         stream.close()
         raise SlimmerError(f"{path} is not of format {name}: not UTF-8 at byte {error.start}", _HINT) from error
@@ -110,16 +116,30 @@ def _lines(path: Path, name: str) -> Iterator[Any] | None:
     return _values(stream, path)
 
 
+def _opened(path: Path) -> TextIO:
+    """The file's text, also of one that was compressed."""
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
 def _values(stream: Any, path: Path) -> Iterator[Any]:
     decode = json.JSONDecoder().decode
     with stream:
-        for line in stream:
+        for line in _whole(stream, path):
             if line == "]\n":
                 if stream.read() == "}\n":
                     return
                 break
             yield decode(line[:-2] if line.endswith(",\n") else line)
     raise SlimmerError(f"{path} ends early", "it was cut off; write the output again")
+
+
+def _whole(stream: TextIO, path: Path) -> Iterator[str]:
+    try:
+        yield from iter(stream.readline, "")
+    except (EOFError, OSError, zlib.error) as error:
+        raise SlimmerError(f"cannot read {path}: {error}", "it was cut off; write the output again") from error
 
 
 def parse_kept(value: Mapping[str, Any]) -> KeptPath:
@@ -132,6 +152,7 @@ def parse_kept(value: Mapping[str, Any]) -> KeptPath:
         reasons=tuple(_reason(each) for each in value["reasons"]),
         risks=_marks(value.get("risks", ())),
         also=_also(value.get("also", ())),
+        was=_text(value.get("was", "")),
     )
 
 
@@ -215,6 +236,7 @@ def _report(value: Mapping[str, Any]) -> Report:
     return Report(
         subject=Subject(
             source=_text(subject["source"]),
+            source_digest=_text(subject.get("source_digest", "")),
             command=tuple(map(_text, subject["command"])),
             architecture=_text(subject["architecture"]),
             image=_text(subject["image"]),
@@ -224,6 +246,7 @@ def _report(value: Mapping[str, Any]) -> Report:
             user=_text(subject["user"]),
             distribution=_text(subject["distribution"]),
             release=_text(subject["release"]),
+            support_end=_text(subject.get("support_end", "")),
             compressor=_text(subject.get("compressor", "")),
         ),
         fat=_total(value["fat"]),
@@ -252,12 +275,24 @@ def _report(value: Mapping[str, Any]) -> Report:
             for each in value["folders"]
         ),
         rules={_text(name): _number(count) for name, count in value["rules"].items()},
-        unsure=tuple(
-            Unsure(_text(each["kind"]), _text(each["path"]), _text(each["text"]), _number(each["weight"]))
+        warnings=tuple(
+            ClosureWarning(
+                _text(each["kind"]),
+                _text(each["path"]),
+                _text(each["text"]),
+                _number(each["weight"]),
+                _text(each.get("remedy", "")),
+            )
             for each in value["unsure"]
         ),
         levels=tuple(
-            LevelSize(_text(each["level"]), _number(each["paths"]), _number(each["bytes"]), bool(each["chosen"]))
+            LevelSize(
+                _text(each["level"]),
+                _number(each["paths"]),
+                _number(each["bytes"]),
+                bool(each["chosen"]),
+                bool(each.get("estimate", False)),
+            )
             for each in value["levels"]
         ),
         notes=tuple(map(_text, value["notes"])),

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from slimmer.report.credentials import credential, named_secret, suspicious
+from slimmer.report.credentials import credential, named_secret, suspicious, telling
 from slimmer.report.model import Mark, Risk
 from slimmer.root.model import Entry, FileType, Root
 
@@ -114,7 +114,7 @@ class Marker:
         """The marks of a path, in the order of Risk. `xattrs` None: look them up where they matter.
 
         `owned`: a package holds the path, so its content is read only when its name asks for it.
-        `removed`: its content is read only as long as SEARCHED such files were not enough.
+        `removed`: after SEARCHED such files content is read only of those whose names ask for it.
         """
         kind, mode, path = entry.type, entry.mode, entry.path
         found: list[Mark] = []
@@ -140,7 +140,7 @@ class Marker:
             self._writable(entry, found)
         if regular and entry.size and suspicious(entry, owned=owned):
             self._searched += removed
-            if removed and self._searched > SEARCHED:
+            if removed and self._searched > SEARCHED and not telling(entry):
                 self.unsearched += 1
                 secret = named_secret(entry)
             else:
@@ -168,5 +168,5 @@ class Marker:
         return bool(entry.mode & 0o002)
 
 
-SEARCHED = 50_000  # a whole machine as fat root has a million small files, and none of these gets into the image
+SEARCHED = 10_000  # a whole machine as fat root has a million small files, and none of these gets into the image
 _WRITABLE = frozenset({FileType.FILE, FileType.DIRECTORY, FileType.FIFO, FileType.SOCKET})

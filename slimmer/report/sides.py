@@ -15,11 +15,12 @@ from slimmer.image.config import ImageConfig
 from slimmer.image.layer import kept_xattrs
 from slimmer.packages.index import index
 from slimmer.report.model import KeptPath
-from slimmer.report.output import open_output
+from slimmer.report.output import Output, open_output
 from slimmer.report.rows import Rows
 from slimmer.root.layout import directory_layout
 from slimmer.root.limits import DEFAULT_LIMITS
 from slimmer.root.model import FileType, Root
+from slimmer.root.reference import FORMS, Transport
 
 IN_IMAGE = (Reason("image", "in the image"),)
 
@@ -50,20 +51,25 @@ def open_side(name: str, say: Callable[[str], None] = lambda text: None) -> Side
         raise last or SlimmerError(f"{name} is no archive")
     if place.is_dir():
         open_output(name)  # says what is missing
-    if ":" not in name and (os.sep in name or not name):
-        raise SlimmerError(f"there is nothing at {name}", "name an output directory, a layout, an archive or an image")
+    if name.partition(":")[0] not in set(Transport):
+        hint = f"name an output directory, a layout, an archive or an image ({FORMS})"
+        raise SlimmerError(f"there is nothing at {name!r}", hint)
     return image_side(name, name, say)
 
 
 def output_side(name: str) -> Side:
     """An output, by its manifest and its image's config."""
     output = open_output(name)
+    return Side(name, {row.entry.path: row for row in output.manifest()}, config_of(output))
+
+
+def config_of(output: Output) -> ImageConfig:
+    """The configuration of an output's image; an empty one when the image was moved away. Raises SlimmerError."""
     layout = output.directory / "image"
-    config = ImageConfig()
-    if layout.is_dir():
-        plan = directory_layout(os.fspath(layout)).plan("", "", None, DEFAULT_LIMITS)
-        config, _ = ImageConfig.parse(plan.config)
-    return Side(name, {row.entry.path: row for row in output.manifest()}, config)
+    if not layout.is_dir():
+        return ImageConfig()
+    plan = directory_layout(os.fspath(layout)).plan("", "", None, DEFAULT_LIMITS)
+    return ImageConfig.parse(plan.config)[0]
 
 
 def image_side(reference: str, name: str, say: Callable[[str], None]) -> Side:

@@ -9,9 +9,12 @@ from typing import TextIO
 from slimmer.packages.model import Package
 from slimmer.report.model import Mark, PackageState, Report
 from slimmer.report.output import Check, Output
+from slimmer.report.remedies import MOST, actionable
 from slimmer.report.risk import GRAVITY
 from slimmer.report.text import gravest
-from slimmer.report.words import less, plural, shown, size
+from slimmer.report.vulnerabilities import Vulnerabilities
+from slimmer.report.vulnerability_views import markdown_lines
+from slimmer.report.words import less, plural, shown, size, user_words
 from slimmer.root.model import Entry
 
 COLUMNS = (
@@ -27,9 +30,14 @@ def write_csv(stream: TextIO, output: Output) -> int:
     writer.writerow(COLUMNS)
     count = 0
     for row in _rows(output):
-        writer.writerow(row)
+        writer.writerow([_plain(each) for each in row])
         count += 1
     return count
+
+
+def _plain(cell: str | int) -> str | int:
+    """No spreadsheet takes it for a formula (OWASP, "CSV Injection")."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _rows(output: Output) -> Iterator[tuple[str | int, ...]]:
@@ -57,7 +65,7 @@ def _common(entry: Entry, package: Package | None, marks: tuple[Mark, ...]) -> t
     )
 
 
-def markdown(report: Report, check: Check) -> str:
+def markdown(report: Report, check: Check, scanned: Vulnerabilities | None = None) -> str:
     """The review in under LINES lines."""
     fat, slim = report.fat, report.slim
     lines = [
@@ -77,6 +85,7 @@ def markdown(report: Report, check: Check) -> str:
     ]
     lines += [f"| {label} | {before:,} | {after:,} | {less(before, after)} |" for label, before, after in counts]
     lines.append("")
+    lines += [f"Runs as: {_cell(user_words(report.subject.user))}", ""]
     if check.verdict:
         lines += [f"Check: **{check.verdict}**" + (f" ({_cell(check.why_not)})" if check.why_not else ""), ""]
     gone = sorted(
@@ -87,6 +96,8 @@ def markdown(report: Report, check: Check) -> str:
         names = ", ".join(f"{code(each.package.name)} {size(each.removed_bytes)}" for each in gone[:10])
         more = f" and {len(gone) - 10:,} more" if len(gone) > 10 else ""
         lines += [f"**{plural(len(gone), 'package')} removed**: {names}{more}", ""]
+    if scanned is not None:
+        lines += markdown_lines(scanned, code, _cell)
     risky = gravest(report)
     if risky:
         lines += [
@@ -100,12 +111,15 @@ def markdown(report: Report, check: Check) -> str:
         if len(risky) > 12:
             lines.append(f"| and {len(risky) - 12:,} more | | |")
         lines.append("")
-    if report.unsure:
-        lines += [f"**{plural(len(report.unsure), 'doubt')}**, the heaviest first", ""]
-        room = max(1, min(8, LINES - len(lines) - 3))
-        lines += [f"- {code(each.path)} {_cell(each.text)}" for each in report.unsure[:room]]
-        if len(report.unsure) > room:
-            lines.append(f"- and {len(report.unsure) - room:,} more")
+    if found := actionable(report.warnings):
+        lines += [f"**{plural(len(found), 'warning')}**, the heaviest first", ""]
+        room = max(1, min(MOST, LINES - len(lines) - 3))
+        lines += [
+            f"- {code(each.path)} {_cell(each.text)}" + (f": {code(each.remedy)}" if each.remedy else "")
+            for each in found[:room]
+        ]
+        if len(found) > room:
+            lines.append(f"- and {len(found) - room:,} more")
     return "\n".join(lines[: LINES - 1]).rstrip("\n") + "\n"
 
 

@@ -10,23 +10,32 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from slimmer.closure.model import ClosureWarning
 from slimmer.report.model import PackageReport, PackageState, Report, RiskyPath
 from slimmer.report.output import Check
+from slimmer.report.remedies import MOST, actionable
 from slimmer.report.risk import GRAVITY, LOUD
-from slimmer.report.words import less, plural, shown, size, some
+from slimmer.report.support import support_words
+from slimmer.report.vulnerabilities import Vulnerabilities
+from slimmer.report.vulnerability_views import page_section
+from slimmer.report.words import about, less, plural, shown, size, some, user_words
 
 RISKS_SHOWN = 14
-UNSURE_SHOWN = 8
 PACKAGES_SHOWN = 8
 NOTES_SHOWN = 6
 
 
-def page(report: Report, check: Check, name: str) -> RenderableType:
-    """The whole page."""
+def page(
+    report: Report, check: Check, name: str, *, verbose: bool = False, scanned: Vulnerabilities | None = None
+) -> RenderableType:
+    """The whole page. With `verbose` every warning, not only those that can be acted on."""
     parts: list[RenderableType] = [_title(report, name), Text(), _figures(report)]
     if report.levels:
         parts += [Text(), _levels(report)]
-    parts += [Text(), *_packages(report), Text(), *_risky(report), Text(), *_unsure(report, check)]
+    parts += [Text(), *_packages(report)]
+    if scanned is not None:
+        parts += [Text(), *page_section(scanned)]
+    parts += [Text(), *_risky(report), Text(), *_warnings(report, check, verbose=verbose)]
     return Group(*parts)
 
 
@@ -48,9 +57,11 @@ def _title(report: Report, name: str) -> RenderableType:
     subject = report.subject
     rows = [
         ("from", shown(subject.source) + (f" ({subject.architecture})" if subject.architecture else "")),
-        ("runs", shown(" ".join(subject.command)) + (f"  as {shown(subject.user)}" if subject.user else "")),
+        ("runs", shown(" ".join(subject.command))),
+        ("user", user_words(subject.user)),
         ("image", subject.image),
         ("size", f"{size(subject.image_bytes)} to transfer" if subject.image_bytes else ""),
+        ("system", shown(support_words(subject))),
     ]
     head = Text.assemble(("Review of ", "bold"), (shown(name), "bold cyan"))
     return Group(head, _pairs((label, Text(value)) for label, value in rows if value.strip()))
@@ -85,7 +96,9 @@ def _levels(report: Report) -> Text:
     text = _head("Keep levels ")
     for each in report.levels:
         style = "bold green" if each.chosen else "dim"
-        text.append(f"  {each.level} {size(each.bytes)}" + (" (this one)" if each.chosen else ""), style=style)
+        text.append(
+            f"  {each.level} {about(each)}{size(each.bytes)}" + (" (this one)" if each.chosen else ""), style=style
+        )
     return text
 
 
@@ -118,7 +131,13 @@ def _packages(report: Report) -> Iterator[RenderableType]:
 def gravest(report: Report) -> list[RiskyPath]:
     """Risky kept paths, the gravest mark first."""
     order = {risk: number for number, risk in enumerate(GRAVITY)}
-    return sorted(report.risky, key=lambda each: min(order[mark.risk] for mark in each.marks))
+    return sorted(report.risky, key=lambda each: min((order[mark.risk] for mark in each.marks), default=len(order)))
+
+
+def _warning(each: ClosureWarning) -> Iterator[tuple[str, RenderableType]]:
+    yield "!", Text.assemble((shown(each.path), "cyan"), f"  {shown(each.text)}")
+    if each.remedy:
+        yield "", Text(shown(each.remedy), style="bold")
 
 
 def _risky(report: Report) -> Iterator[RenderableType]:
@@ -142,7 +161,7 @@ def _risky(report: Report) -> Iterator[RenderableType]:
         yield Text(f"  and {len(rows) - RISKS_SHOWN:,} more: --csv, --sarif or --html have all", style="dim")
 
 
-def _unsure(report: Report, check: Check) -> Iterator[RenderableType]:
+def _warnings(report: Report, check: Check, *, verbose: bool) -> Iterator[RenderableType]:
     if check.verdict:
         style = {"passed": "bold green", "failed": "bold red"}.get(check.verdict, "bold yellow")
         text = _head("Check ")
@@ -159,15 +178,14 @@ def _unsure(report: Report, check: Check) -> Iterator[RenderableType]:
         for problem in check.problems[:5]:
             yield Text(f"  {shown(problem)}", style="red")
         yield Text()
-    if report.unsure:
-        yield _head(f"Where it may be wrong: {plural(len(report.unsure), 'doubt')}, the heaviest first")
-        yield _pairs(
-            ("?", Text.assemble((shown(each.path), "cyan"), f"  {shown(each.text)}"))
-            for each in report.unsure[:UNSURE_SHOWN]
-        )
-        if len(report.unsure) > UNSURE_SHOWN:
-            yield Text(f"  and {len(report.unsure) - UNSURE_SHOWN:,} more: --json or --html have all", style="dim")
+    found = report.warnings if verbose else actionable(report.warnings)
+    first = found if verbose else found[:MOST]
+    if found:
+        yield _head(f"Where it may be wrong: {plural(len(found), 'warning')}, the heaviest first")
+        yield _pairs(row for each in first for row in _warning(each))
     else:
-        yield Text.assemble(("Where it may be wrong ", "bold"), ("  no doubts noted", "green"))
+        yield Text.assemble(("Where it may be wrong ", "bold"), ("  no warnings to act on", "green"))
+    if left := len(report.warnings) - len(first):
+        yield Text(f"  and {left:,} more, slight ones or alike: --verbose, --json or --html have all", style="dim")
     if report.notes:
         yield _pairs(("note", Text(shown(note), style="dim")) for note in report.notes[:NOTES_SHOWN])

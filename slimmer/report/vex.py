@@ -53,15 +53,19 @@ class Decision:
     purls: tuple[str, ...] = ()
 
 
-def decide(output: Output, findings: Sequence[Finding]) -> tuple[Decision, ...]:
-    """A decision for each finding, in their order. Raises SlimmerError when the output cannot be read."""
+def decide(output: Output, findings: Sequence[Finding], *, each_copy: bool = False) -> tuple[Decision, ...]:
+    """A decision for each finding, in their order. Raises SlimmerError when the output cannot be read.
+
+    With `each_copy` a finding is about the copy of a release that the scan names, not about all copies of it.
+    A VEX document cannot: its statements name a purl, which all copies share.
+    """
     report = output.report()
     known: dict[tuple[PackageType, str], list[PackageReport]] = {}
     for each in report.packages:
         known.setdefault(_key(each.package.type, each.package.name), []).append(each)
     asked = {path for finding in findings for path in (*finding.vulnerable_files, *finding.component_files)}
     kept, removed = _sides(output, asked)
-    return tuple(_decide(finding, report, known, kept, removed) for finding in findings)
+    return tuple(_decide(finding, report, known, kept, removed, each_copy) for finding in findings)
 
 
 def _key(kind: PackageType, name: str) -> tuple[PackageType, str]:
@@ -84,6 +88,7 @@ def _decide(
     known: dict[tuple[PackageType, str], list[PackageReport]],
     kept: set[str],
     removed: set[str],
+    each_copy: bool,
 ) -> Decision:
     candidates = [each for kind in finding.types for each in known.get(_key(kind, finding.name), ())]
     matches = [each for each in candidates if not finding.version or each.package.version == finding.version]
@@ -92,6 +97,8 @@ def _decide(
         return Decision(finding, Status.UNDECIDED, f"the fat root had {finding.name} {versions}, not {finding.version}")
     if not matches:
         return _by_component_files(finding, kept, removed)
+    if each_copy:
+        matches = _at(finding, matches)
     release = {"ID": report.subject.distribution, "VERSION_ID": report.subject.release}
     purls = (finding.purl,) if finding.purl else tuple(sorted({purl(each.package, release) for each in matches}))
     staying = [each for each in matches if each.state is not PackageState.REMOVED]
@@ -100,7 +107,7 @@ def _decide(
         return Decision(
             finding,
             Status.NOT_PRESENT,
-            f"{_names(matches)} is not in the image: all of its {gone:,} files were removed",
+            f"{_names(matches)} is not in the image: {_all_of(gone)} removed",
             purls,
         )
     named = finding.vulnerable_files
@@ -115,6 +122,22 @@ def _decide(
         )
         return Decision(finding, Status.AFFECTED, f"{_names(staying)} is kept in part, and {why}", purls)
     return Decision(finding, Status.AFFECTED, f"{_names(staying)} is kept whole", purls)
+
+
+def _at(finding: Finding, matches: list[PackageReport]) -> list[PackageReport]:
+    """Of several copies of one release, those at the places that the scan names; all where it names none of them."""
+    there = [
+        each
+        for each in matches
+        if each.package.location
+        and any(f"{place}/".startswith(f"{each.package.location.rstrip('/')}/") for place in finding.places)
+    ]
+    deepest = max((len(each.package.location) for each in there), default=0)  # npm nests packages in packages
+    return [each for each in there if len(each.package.location) == deepest] or matches
+
+
+def _all_of(files: int) -> str:
+    return "its only file was" if files == 1 else f"all of its {files:,} files were"
 
 
 def _by_component_files(finding: Finding, kept: set[str], removed: set[str]) -> Decision:

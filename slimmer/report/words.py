@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slimmer.closure.model import LevelSize
 from slimmer.packages.model import Package
 from slimmer.root.model import Entry
+from slimmer.values import printable
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -48,11 +50,8 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def shown(text: str) -> str:
-    """A path as it can be printed anywhere: bytes that are no UTF-8 and control characters as escapes."""
-    if text.isprintable():
-        return text
-    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in plain)
+    """A path as it can be printed anywhere."""
+    return printable(text)
 
 
 def package_words(package: Package) -> str:
@@ -62,13 +61,35 @@ def package_words(package: Package) -> str:
 
 def entry_words(entry: Entry) -> str:
     """ "file 0644 0:0 668 kB"."""
-    text = f"{entry.type.value} {entry.mode:04o} {entry.uid}:{entry.gid}"
+    text = f"{entry.type.value} {mode_words(entry)}"
     if entry.target:
         return f"{text} → {shown(entry.target)}"
     return f"{text} {size(entry.size)}" if entry.size else text
+
+
+def mode_words(entry: Entry) -> str:
+    """ "0644 0:0"."""
+    return f"{entry.mode:04o} {entry.uid}:{entry.gid}"
 
 
 def some(items: Sequence[str], most: int) -> str:
     """The first few, and how many more there are."""
     more = len(items) - most
     return ", ".join(items[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def about(level: LevelSize) -> str:
+    """What stands before a size that was not counted path by path."""
+    return "about " if level.estimate else ""
+
+
+def is_root(user: str) -> bool:
+    """Whether an image's user (its config's word, with a group or without) is root; none is root too."""
+    return user.partition(":")[0] in ("", "0", "root")
+
+
+def user_words(user: str) -> str:
+    """Who the image runs as, root with what that means."""
+    if not is_root(user):
+        return shown(user)
+    return f"{'root' if user else 'root (no user is set)'}: --user names another"

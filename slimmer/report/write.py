@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO, TypeVar
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, Reason
 from slimmer.packages.model import Package
 from slimmer.report.model import (
     MANIFEST,
@@ -85,7 +85,7 @@ class Texts:
 
     def kept(self, row: KeptPath) -> str:
         """A line of manifest.json."""
-        if row.xattrs or row.risks or row.also or row.entry.device:
+        if row.xattrs or row.risks or row.also or row.was or row.entry.device:
             return _encode(manifest_row(row))
         digest = f', "sha256": "{row.sha256}"' if row.sha256 else ""
         reasons = ", ".join(
@@ -122,6 +122,8 @@ def manifest_row(row: KeptPath) -> dict[str, Any]:
     """The JSON value of a kept path."""
     value = _entry(row.entry)
     value["mtime"] = row.entry.mtime_ns // 1_000_000_000
+    if row.was:
+        value["was"] = row.was
     if row.xattrs:
         value["xattrs"] = {name: base64.b64encode(row.xattrs[name]).decode() for name in sorted(row.xattrs)}
     if row.sha256:
@@ -198,7 +200,13 @@ def report_value(report: Report) -> dict[str, Any]:
         "fat": _total(report.fat),
         "slim": _total(report.slim),
         "levels": [
-            {"level": each.level, "paths": each.paths, "bytes": each.bytes, "chosen": each.chosen}
+            {
+                "level": each.level,
+                "paths": each.paths,
+                "bytes": each.bytes,
+                "chosen": each.chosen,
+                **({"estimate": True} if each.estimate else {}),
+            }
             for each in report.levels
         ],
         "packages": [_package_report(each) for each in report.packages],
@@ -215,18 +223,22 @@ def report_value(report: Report) -> dict[str, Any]:
             for each in report.folders
         ],
         "rules": dict(sorted(report.rules.items())),
-        "unsure": [unsure_value(each) for each in report.unsure],
+        "unsure": [warning_value(each) for each in report.warnings],
         "notes": list(report.notes),
     }
 
 
-def unsure_value(each: Unsure) -> dict[str, Any]:
-    return {"kind": each.kind, "path": each.path, "text": each.text, "weight": each.weight}
+def warning_value(each: ClosureWarning) -> dict[str, Any]:
+    value: dict[str, Any] = {"kind": each.kind, "path": each.path, "text": each.text, "weight": each.weight}
+    if each.remedy:
+        value["remedy"] = each.remedy
+    return value
 
 
 def _subject(subject: Subject) -> dict[str, Any]:
     return {
         "source": subject.source,
+        "source_digest": subject.source_digest,
         "command": list(subject.command),
         "architecture": subject.architecture,
         "user": subject.user,
@@ -236,6 +248,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "recorder": list(subject.recorder),
         "distribution": subject.distribution,
         "release": subject.release,
+        "support_end": subject.support_end,
         "compressor": subject.compressor,
     }
 

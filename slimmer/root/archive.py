@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimmer.errors import SlimmerError
-from slimmer.root.ancient import ancient_plan
-from slimmer.root.bundle import Bundle, same_name
+from slimmer.root.archive_index import Bundle, same_name
+from slimmer.root.docker_v1 import ancient_plan
 from slimmer.root.limits import Limits
 from slimmer.root.manifest import Plan, PlannedLayer, Platform, diff_ids_of, load_json
 

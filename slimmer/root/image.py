@@ -9,7 +9,7 @@ from typing import BinaryIO
 from slimmer.errors import SlimmerError
 from slimmer.root.index import Index
 from slimmer.root.model import Entry, FileType, Root
-from slimmer.root.store import Held
+from slimmer.root.store import CacheLease
 
 
 class ImageRoot(Root):
@@ -22,7 +22,14 @@ class ImageRoot(Root):
     """
 
     def __init__(
-        self, held: Held, *, reference: str, digest: str, image_id: str, config_json: bytes, notes: tuple[str, ...]
+        self,
+        held: CacheLease,
+        *,
+        reference: str,
+        digest: str,
+        image_id: str,
+        config_json: bytes,
+        notes: tuple[str, ...],
     ) -> None:
         self._held = held
         self._index = Index(held.path)

@@ -143,6 +143,12 @@ class Index:
         try:
             return self._directories[path]
         except KeyError:
+            above, missing = path, [""]
+            while (above := above.rpartition("/")[0]) and above not in self._directories:
+                missing.append(above)
+            for each in reversed(missing[1:]):  # one by one, however many there are
+                if self._directory(each) is None:
+                    return None
             number = self._find(path)
             found = None if number is None else self._span(number)
             if len(self._directories) > 50_000:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from slimmer.root.model import Entry, FileType, Root, sort_key
+
+CAPABILITY = "security.capability"
 
 
 class GeneratedRoot(Root):
@@ -61,3 +64,40 @@ class GeneratedRoot(Root):
 
     def xattrs(self, path: str) -> Mapping[str, bytes]:
         return {} if path in self._files else self._base.xattrs(path)
+
+
+class ChangedRoot(Root):
+    """A root where some paths have another mode or owner; `entries` has these as they are now.
+
+    A file with another owner has no capabilities any more, as the kernel takes them away (chown(2)).
+    """
+
+    def __init__(self, base: Root, entries: Mapping[str, Entry]) -> None:
+        self._base = base
+        self._entries = entries
+
+    @property
+    def name(self) -> str:
+        return self._base.name
+
+    def entry(self, path: str) -> Entry | None:
+        found, now = self._base.entry(path), self._entries.get(path)
+        if found is None or now is None:
+            return found
+        return replace(found, mode=now.mode, uid=now.uid, gid=now.gid)
+
+    def children(self, path: str) -> Sequence[str]:
+        return self._base.children(path)
+
+    def open(self, path: str) -> BinaryIO:
+        return self._base.open(path)
+
+    def beginning(self, entry: Entry, limit: int) -> bytes:
+        return self._base.beginning(entry, limit)
+
+    def xattrs(self, path: str) -> Mapping[str, bytes]:
+        found, now = self._base.xattrs(path), self._entries.get(path)
+        before = self._base.entry(path) if now is not None and CAPABILITY in found else None
+        if now is None or before is None or (before.uid, before.gid) == (now.uid, now.gid):
+            return found
+        return {name: value for name, value in found.items() if name != CAPABILITY}

@@ -2,7 +2,8 @@
 
 Each layer is a list of records (`records`). A layer's whiteouts speak of the
 layers below it only, wherever they stand in it (image-spec, layer.md), so they
-are applied first. The tree is in memory and holds no more than names and
+are applied first; but the names on their way are as this layer leaves them: a directory that takes a link's place
+has nothing of where the link led. The tree is in memory and holds no more than names and
 numbers: a leaf is an int, the layer and the place of its record.
 
 What is refused here is what only shows in the tree: hard links to nothing or to a
@@ -87,6 +88,10 @@ class Tree:
 
     def _apply(self, number: int, layer: Layer) -> None:
         if layer.whiteouts and number:
+            ways = _ways(layer)
+            for offset, record in read_all(layer.records):
+                if record.kind == Kind.DIRECTORY and record.name in ways:
+                    self._take_place(number, number << _SHIFT | offset, record)
             for _, record in read_all(layer.records):
                 if record.kind >= Kind.WHITEOUT:
                     self._whiteout(number, record)
@@ -95,16 +100,30 @@ class Tree:
             if record.kind < Kind.WHITEOUT:
                 self._add(number, base | offset, record)
 
+    def _take_place(self, number: int, place: int, record: Record) -> None:
+        """A directory of this layer in the place of a link below it: it is there before the whiteouts.
+
+        What stands below a file is nowhere; and the file stays for hard links that come before the directory.
+        """
+        parent, _, name = record.name.rpartition(b"/")
+        holder = self._directory(parent, number, create=False)
+        existing = None if holder is None else holder.children.get(name)
+        if holder is not None and isinstance(existing, int) and self._kind(existing) == Kind.SYMLINK:
+            holder.children[name] = Directory(place, number)
+            self._known.clear()
+
     def _whiteout(self, number: int, record: Record) -> None:
         if record.kind == Kind.OPAQUE:
             found = self._directory(record.name, number, create=False)
             if found is not None:
-                found.children.clear()
+                for name in [name for name, child in found.children.items() if not _is_of(child, number)]:
+                    del found.children[name]
                 self._known.clear()
             return
         parent, _, name = record.name.rpartition(b"/")
         holder = self._directory(parent, number, create=False)
-        if holder is not None and holder.children.pop(name, None) is not None:
+        if holder is not None and name in holder.children and not _is_of(holder.children[name], number):
+            del holder.children[name]
             self._known.clear()
 
     def _add(self, number: int, place: int, record: Record) -> None:
@@ -219,6 +238,22 @@ class Tree:
                     if isinstance(child, int) and child in counts:
                         counts[child] += 1
         return counts
+
+
+def _ways(layer: Layer) -> set[bytes]:
+    """The directories that a layer's whiteouts are named by."""
+    found: set[bytes] = set()
+    for _, record in read_all(layer.records):
+        if record.kind >= Kind.WHITEOUT:
+            parts = record.name.split(b"/")
+            until = len(parts) + (record.kind == Kind.OPAQUE)
+            found.update(b"/".join(parts[:at]) for at in range(1, until))
+    return found
+
+
+def _is_of(child: int | Directory, number: int) -> bool:
+    """Whether it is a directory that this layer has put there already."""
+    return isinstance(child, Directory) and child.layer == number
 
 
 def _shown(name: bytes) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slimmer.errors import SlimmerError
-from slimmer.root.bundle import Bundle, same_name
+from slimmer.root.archive_index import Bundle, same_name
 from slimmer.root.codec import Blob, file_chunks
 from slimmer.root.limits import Limits
 from slimmer.root.manifest import Descriptor, Plan, Platform, descriptors, load_object, plan_from
@@ -82,8 +82,8 @@ def _named(found: list[Descriptor], name: str, digest: str, where: str) -> list[
         if not matching:
             raise SlimmerError(f"{where}: no image is called {name!r}", _there(found))
         return matching
-    names = {one.name or one.full_name for one in found if not one.attestation}
-    images = [one for one in found if not one.attestation]
+    images = list({one.digest: one for one in found if not one.attestation}.values())  # a tag each may stand for one
+    names = {one.name or one.full_name for one in images}
     if len(images) > 1 and (len(names) > 1 or not all(one.platform for one in images)):
         raise SlimmerError(f"{where}: {len(images)} images, and none is named", _there(found))
     return found

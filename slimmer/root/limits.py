@@ -33,7 +33,7 @@ class Limits:
     json_depth: int = 64
     archive_bytes: int = 64 * GIB  # what is spooled from a stream or a compressed archive
     devices: bool = False  # take device nodes beyond the usual ones in /dev (they are never made on disk)
-    absolute: bool = False  # take archive names that begin with "/" as names inside the root
+    absolute: bool = True  # archive names that begin with "/" are names inside the root, as every runtime has it
 
     def changed(self, *words: str) -> Limits:
         """These limits with "NAME=VALUE" applied; sizes take K, M, G, T, switches yes or no. Raises UsageProblem."""

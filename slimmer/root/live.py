@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import Entry, FileType, Root, sort_key
-from tracer.aside import Saved
+from tracer.kernel import mountinfo
+from tracer.kernel.mountinfo import Mount
+from tracer.runner.before_image import BeforeImage
 
 # Filesystems whose content the kernel or the machine makes, not the build; proc(5) mountinfo, field after " - ".
 PSEUDO = frozenset(
@@ -21,36 +24,57 @@ PSEUDO = frozenset(
 )
 
 
-def pseudo_mounts(mountinfo: str) -> frozenset[str]:
-    """Mount points of pseudo filesystems below /, from /proc/self/mountinfo's text."""
-    found = set()
-    for line in mountinfo.splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split()[4].encode("latin-1").decode("unicode_escape").encode("latin-1")
-        if rest.split()[:1] and rest.split()[0] in PSEUDO and point != b"/":
-            found.add(point.decode("utf-8", "surrogateescape"))
-    return frozenset(found)
+def pseudo_mounts(mounts: Iterable[Mount]) -> frozenset[str]:
+    """Mount points of pseudo filesystems below /."""
+    return frozenset(
+        os.fsdecode(each.point) for each in mounts if os.fsdecode(each.kind) in PSEUDO and each.point != b"/"
+    )
 
 
-def live_root(closed: Iterable[str] = ()) -> DirectoryRoot:
+def live_root(closed: Iterable[str] = ()) -> LiveRoot:
     """`/` without pseudo filesystems and without the directories named."""
+    return LiveRoot("/", _now() | {"/proc", "/sys", "/dev"} | frozenset(closed))
+
+
+def _now() -> frozenset[str]:
     try:
-        mounts = pseudo_mounts(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape"))
+        return pseudo_mounts(mountinfo.read())
     except OSError:
-        mounts = frozenset()
-    return DirectoryRoot("/", mounts | {"/proc", "/sys", "/dev"} | frozenset(closed))
+        return frozenset()
+
+
+class LiveRoot(DirectoryRoot):
+    """A directory on disk where filesystems come and go: pseudo ones that were mounted meanwhile are left out too."""
+
+    def __init__(self, directory: str, closed: frozenset[str] = frozenset()) -> None:
+        super().__init__(directory, closed)
+        self._devices: dict[int, bool] = {}  # by number: whether a pseudo filesystem was seen on it
+
+    def _pseudo(self, entry: Entry) -> bool:
+        device = entry.identity[0]
+        known = self._devices.get(device)
+        if known is None:  # one look for each filesystem, and one for each directory of a pseudo one
+            mounts = mountinfo.read()
+            here = f"{os.major(device)}:{os.minor(device)}".encode()
+            kinds = {os.fsdecode(each.kind) for each in mounts if each.device == here}
+            known = self._devices[device] = bool(kinds) and kinds <= PSEUDO and "/" not in _points(mounts, here)
+        return known
+
+
+def _points(mounts: Iterable[Mount], device: bytes) -> set[str]:
+    return {os.fsdecode(each.point) for each in mounts if each.device == device}
 
 
 class SavedRoot(Root):
     """A root as it was before a run: what the run changed comes from the copies that were set aside."""
 
-    def __init__(self, base: Root, saved: Mapping[str, Saved | None]) -> None:
+    def __init__(self, base: Root, saved: Mapping[str, BeforeImage | None]) -> None:
         self._base = base
-        self._saved: dict[str, Saved | None] = {}
+        self._saved: dict[str, BeforeImage | None] = {}
         self._known: dict[str, set[str]] = {}
         self.add(saved)
 
-    def add(self, saved: Mapping[str, Saved | None]) -> None:
+    def add(self, saved: Mapping[str, BeforeImage | None]) -> None:
         """What a later run changed: what is known of the time before an earlier one stays."""
         for path, state in saved.items():
             if path not in self._saved:
@@ -93,6 +117,29 @@ class SavedRoot(Root):
                 name for name in names if prefix + name not in self._saved or self._saved[prefix + name] is not None
             }
         return sorted(names, key=sort_key)
+
+    def _below(self, top: str) -> Iterator[Entry]:
+        """The base's own walk, which reads each directory once, with what was saved in its place."""
+        prefix = "/" if top == "/" else f"{top}/"
+        own = sorted((path for path, state in self._saved.items() if state and path.startswith(prefix)), key=sort_key)
+        saved = (found for path in own if (found := self.entry(path)) is not None)
+        return heapq.merge(self._unchanged(top), saved, key=lambda each: sort_key(each.path))
+
+    def _unchanged(self, top: str) -> Iterator[Entry]:
+        gone: tuple[str, ...] = ()  # directories that were not there before the run
+        for each in self._base.walk(top):
+            if each.path == top:
+                continue
+            if each.path in self._saved:
+                if each.type is FileType.DIRECTORY and self._saved[each.path] is None:
+                    gone += (f"{each.path}/",)
+            elif not each.path.startswith(gone):
+                yield each
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        """Directories of the root met so far that could not be listed."""
+        return self._base.unreadable if isinstance(self._base, DirectoryRoot) else ()
 
     def open(self, path: str) -> BinaryIO:
         saved = self._saved.get(path)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from slimmer.errors import SlimmerError
 from slimmer.root.manifest import Platform
-from slimmer.root.reference import Reference, Transport
+from slimmer.root.reference import SourceReference, Transport
 
 _TAIL = 2000  # characters of a tool's complaint that are passed on
 
 
-def export(reference: Reference, scratch: Path, wanted: Platform | None, say: Callable[[str], None]) -> str:
+def export(reference: SourceReference, scratch: Path, wanted: Platform | None, say: Callable[[str], None]) -> str:
     """Copies the image to an archive in `scratch` and gives its path. Raises SlimmerError."""
     target = str(scratch / "export.tar")
     name = reference.path
@@ -41,7 +41,7 @@ def export(reference: Reference, scratch: Path, wanted: Platform | None, say: Ca
     )
 
 
-def _ways(reference: Reference, target: str) -> list[list[str]]:
+def _ways(reference: SourceReference, target: str) -> list[list[str]]:
     """Tools in the order of preference: podman and buildah enter their user namespace by themselves."""
     name = reference.path
     if reference.transport is Transport.CONTAINERS_STORAGE:

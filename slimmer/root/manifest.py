@@ -34,9 +34,11 @@ _LAYER = re.compile(
     r"application/vnd\.oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip|\+zstd)?"
     r"|application/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.gzip|\.zstd|\+zstd)?"
 )
+_ELSEWHERE = re.compile(r"\.(?:nondistributable|foreign)\.")
 _REF_NAME = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME = "io.containerd.image.name"
 _DAMAGED = "the image is damaged or hostile"
+_UNTYPED = ("application/json", "text/plain", "application/octet-stream")  # a web server's guess: the content tells
 _NESTING = 4  # indexes in indexes
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _MACHINES = {
@@ -148,16 +150,43 @@ def plan_from(
     """From the descriptors of an index, down to one image's config and layers. Raises SlimmerError."""
     seen: set[str] = set()
     chosen = choose(candidates, wanted, where)
+    others = [one for one in candidates if not one.attestation]
     while True:
         if chosen.digest in seen or len(seen) >= _NESTING:
             raise SlimmerError(f"{where}: indexes within indexes lead nowhere ({chosen.digest})", _DAMAGED)
         seen.add(chosen.digest)
         name = f"{where}: manifest {chosen.digest[:19]}"
-        document = load_object(fetch(chosen, "manifest").bytes(limits.json_bytes), name, limits)
+        try:
+            data = fetch(chosen, "manifest").bytes(limits.json_bytes)
+        except SlimmerError as error:
+            raise _instead(error, chosen, others, fetch, where, limits) from error
+        document = load_object(data, name, limits)
         if _is_index(document, chosen.media_type, name):
-            chosen = choose(descriptors(document, name), wanted, where)
+            others = [one for one in descriptors(document, name) if not one.attestation]
+            chosen = choose(others, wanted, where)
             continue
         return _plan_of(document, chosen, wanted, fetch, where, limits)
+
+
+def _instead(
+    error: SlimmerError, chosen: Descriptor, others: Sequence[Descriptor], fetch: Fetch, where: str, limits: Limits
+) -> SlimmerError:
+    """What to say of a manifest that is not there: docker save keeps the index, and one platform's blobs of it."""
+    there = []
+    for one in others:
+        if one.digest == chosen.digest or one.platform is None:
+            continue
+        try:
+            fetch(one, "manifest").bytes(limits.json_bytes)
+        except SlimmerError:
+            continue
+        there.append(str(one.platform))
+    if not there:
+        return error
+    return SlimmerError(
+        f"{where}: it names an image for {chosen.platform} and does not hold it, only {', '.join(there)}",
+        f"take that one with --platform {there[0]}, or save the image again with --platform {chosen.platform}",
+    )
 
 
 def descriptors(index: dict[str, Any], where: str) -> list[Descriptor]:
@@ -188,13 +217,14 @@ def descriptor(item: object, where: str) -> Descriptor:
         str(notes.get(_REF_NAME, "")),
         str(notes.get(_CONTAINERD_NAME, "")),
         # Build tools put attestations beside the images; they are not images (buildkit, attestation-storage.md).
-        notes.get("vnd.docker.reference.type") == "attestation-manifest",
+        # Copied without its annotations, one still has the platform that nothing has.
+        notes.get("vnd.docker.reference.type") == "attestation-manifest" or str(platform) == "unknown/unknown",
     )
 
 
 def choose(candidates: Sequence[Descriptor], wanted: Platform | None, where: str) -> Descriptor:
     """The one that fits best. Without a wish: the only one there is, else this machine's."""
-    images = [one for one in candidates if not one.attestation]
+    images = list({one.digest: one for one in candidates if not one.attestation}.values())
     if len(images) == 1 and (wanted is None or images[0].platform is None):
         return images[0]
     if not images:
@@ -228,6 +258,8 @@ def _platform(item: dict[str, Any]) -> Platform:
 
 def _is_index(document: dict[str, Any], media_type: str, where: str) -> bool:
     own = document.get("mediaType", "")
+    if media_type in _UNTYPED:
+        media_type = ""
     if document.get("schemaVersion") == 1:
         raise SlimmerError(f"{where}: Docker's schema 1, which nothing makes any more", "push the image again")
     if document.get("schemaVersion") != 2:
@@ -270,11 +302,20 @@ def _plan_of(
     diff_ids = diff_ids_of(data, f"{where}: config {config.digest[:19]}", wanted, limits)
     if len(diff_ids) != len(layers):
         raise SlimmerError(f"{name}: {len(layers)} layers, its config has {len(diff_ids)} diff ids", _DAMAGED)
-    planned = tuple(
-        PlannedLayer(diff_id, fetch(layer, f"layer {number}"))
-        for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True), 1)
-    )
-    return Plan(chosen.digest, data, planned)
+    planned = []
+    for number, (diff_id, layer) in enumerate(zip(diff_ids, layers, strict=True), 1):
+        try:
+            planned.append(PlannedLayer(diff_id, fetch(layer, f"layer {number}")))
+        except SlimmerError as error:
+            if not _ELSEWHERE.search(layer.media_type):
+                raise
+            raise SlimmerError(
+                f"{name}: layer {number} is foreign (not distributable) and does not come with the image",
+                "pull it with an engine that fetches such layers, then name the image in that engine's storage",
+            ) from error
+    untyped = chosen.media_type in _UNTYPED
+    notes = (f"the manifest came as {chosen.media_type}; it was taken by its content",) if untyped else ()
+    return Plan(chosen.digest, data, tuple(planned), notes)
 
 
 def diff_ids_of(config: bytes, where: str, wanted: Platform | None, limits: Limits) -> tuple[str, ...]:

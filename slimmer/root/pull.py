@@ -1,6 +1,6 @@
 """An image in a registry, as a plan to unpack: layers stream from the network into the cache, never onto disk packed.
 
-The client is `slimmer.image.registry`, shared with pushing. It is the one thing above
+The client is `slimmer.registry.client`, shared with pushing. It is the one thing above
 this package that is used here, and only when a registry is asked.
 """
 
@@ -13,11 +13,11 @@ from functools import partial
 from slimmer.root.codec import Blob
 from slimmer.root.limits import Limits
 from slimmer.root.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Plan, Platform, plan_from
-from slimmer.root.reference import Reference
+from slimmer.root.reference import SourceReference
 
 
 def registry_plan(
-    reference: Reference,
+    reference: SourceReference,
     wanted: Platform | None,
     limits: Limits,
     stack: ExitStack,
@@ -29,8 +29,8 @@ def registry_plan(
 
     `stack` keeps the connection. Raises SlimmerError.
     """
-    from slimmer.image.reference import Reference as Name
-    from slimmer.image.registry import Registry, RegistryOptions
+    from slimmer.registry.client import Registry, RegistryOptions
+    from slimmer.registry.reference import Reference as Name
 
     name = Name.parse(reference.text)
     say(f"asking {name.host} for {name.repository}")

@@ -33,7 +33,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class SourceReference:
     """`text` is what was typed. `path` is a file or directory, or the name a local tool knows.
 
     `name` chooses one image of several: a layout's ref name, an archive's tag, "@N" its N-th image.
@@ -50,10 +50,10 @@ class Reference:
     digest: str = ""
 
 
-def parse_reference(text: str) -> Reference:
+def parse_reference(text: str) -> SourceReference:
     """Raises UsageProblem with the forms there are."""
-    if text == "-":
-        return Reference(text, Transport.STREAM)
+    if text == "-" or text.startswith("-:"):
+        return SourceReference(text, Transport.STREAM, name=text[2:])
     word, colon, rest = text.partition(":")
     try:
         transport = Transport(word)
@@ -75,15 +75,15 @@ def parse_reference(text: str) -> Reference:
             path, _, name = rest.partition(":")
             if not path:
                 raise UsageProblem(f"--image {text!r}: no path", f"forms: {FORMS}")
-            return Reference(text, transport, path=path, name=name, digest=digest)
+            return SourceReference(text, transport, path=path, name=name, digest=digest)
         case Transport.CONTAINERS_STORAGE | Transport.DOCKER_DAEMON | Transport.DIRECTORY:
             if rest.startswith("-"):  # would be an option to the tool that is asked
                 raise UsageProblem(f"--image {text!r}: a name cannot begin with a dash")
-            return Reference(text, transport, path=rest)
+            return SourceReference(text, transport, path=rest)
     raise AssertionError(transport)
 
 
-def _registry(text: str, rest: str) -> Reference:
+def _registry(text: str, rest: str) -> SourceReference:
     if not rest.startswith("//"):
         raise UsageProblem(f"--image {text!r}: a registry is written docker://HOST/NAME", f"forms: {FORMS}")
     rest, _, digest = rest[2:].partition("@")
@@ -101,6 +101,6 @@ def _registry(text: str, rest: str) -> Reference:
         raise UsageProblem(f"--image {text!r}: {tag!r} cannot be a tag")
     if digest and not is_digest(digest):
         raise UsageProblem(f"--image {text!r}: {digest!r} is not a digest", "as in @sha256: and 64 hex digits")
-    return Reference(
+    return SourceReference(
         text, Transport.REGISTRY, host=host, name=name, tag=tag or ("" if digest else "latest"), digest=digest
     )

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.root import local
 from slimmer.root.archive import docker_archive_plan
-from slimmer.root.bundle import open_bundle, spool_stream
+from slimmer.root.archive_index import open_bundle, spool_stream
 from slimmer.root.codec import Stopped, unpacked
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.image import ImageRoot
@@ -25,10 +25,10 @@ from slimmer.root.layers import Layer, Tree
 from slimmer.root.layout import bundle_layout, directory_layout
 from slimmer.root.limits import DEFAULT_LIMITS, Budget, Limits, too_much
 from slimmer.root.manifest import Plan, PlannedLayer, Platform, parse_platform
+from slimmer.root.materialize import materialize
 from slimmer.root.model import Root
-from slimmer.root.plant import plant
-from slimmer.root.reference import Reference, Transport, parse_reference
-from slimmer.root.store import DEFAULT_SIZE, Facts, Held, Shelf, Store, default_top
+from slimmer.root.reference import SourceReference, Transport, parse_reference
+from slimmer.root.store import DEFAULT_SIZE, CacheKind, CacheLease, CacheMetadata, Store, default_top
 from slimmer.root.unpack import unpack_layer
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ def open_image(
 
 
 def _plan(
-    parsed: Reference,
+    parsed: SourceReference,
     wanted: Platform | None,
     limits: Limits,
     store: Store,
@@ -117,7 +117,7 @@ def _plan(
         case Transport.STREAM:
             scratch = stack.enter_context(store.scratch())
             path = spool_stream(stdin or sys.stdin.buffer, "the stream", limits, scratch)
-            return _either(path, "the stream", wanted, limits, scratch)
+            return _either(path, "the stream", wanted, limits, scratch, parsed.name)
         case Transport.CONTAINERS_STORAGE | Transport.DOCKER_DAEMON:
             scratch = stack.enter_context(store.scratch())
             path = local.export(parsed, scratch, wanted, say)
@@ -130,12 +130,12 @@ def _plan(
             raise AssertionError("handled by the callers")
 
 
-def _either(path: str, where: str, wanted: Platform | None, limits: Limits, scratch: Path) -> Plan:
-    """An archive of either kind. A layout is preferred: its digests and its platforms say more."""
+def _either(path: str, where: str, wanted: Platform | None, limits: Limits, scratch: Path, name: str = "") -> Plan:
+    """An archive of either kind; `name` chooses an image. A layout is preferred: its digests and platforms say more."""
     bundle = open_bundle(path, where, limits, scratch)
     if bundle.has("oci-layout") and bundle.has("index.json"):
-        return bundle_layout(bundle).plan("", "", wanted, limits)
-    return docker_archive_plan(bundle, "", wanted, limits)
+        return bundle_layout(bundle).plan(name, "", wanted, limits)
+    return docker_archive_plan(bundle, name, wanted, limits)
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:
@@ -152,10 +152,10 @@ def _key(digest: str) -> str:
     return digest.partition(":")[2]
 
 
-def _root(plan: Plan, store: Store, limits: Limits, say: Say) -> Held:
+def _root(plan: Plan, store: Store, limits: Limits, say: Say) -> CacheLease:
     key = _key(chain_id([layer.diff_id for layer in plan.layers]))
 
-    def build(part: Path) -> Facts:
+    def build(part: Path) -> CacheMetadata:
         with ExitStack() as stack:
             layers = _layers(plan.layers, store, limits, say)
             for held in layers:
@@ -165,9 +165,9 @@ def _root(plan: Plan, store: Store, limits: Limits, say: Say) -> Held:
             say(f"merging {len(layers)} layers")
             return _merge(plan.layers, layers, part, store, limits)
 
-    fresh = store.find(Shelf.ROOTS, key)
+    fresh = store.find(CacheKind.ROOTS, key)
     if fresh is None:
-        fresh = store.make(Shelf.ROOTS, key, build)
+        fresh = store.make(CacheKind.ROOTS, key, build)
         store.prune()
     try:
         _check(fresh.facts, limits)
@@ -177,7 +177,7 @@ def _root(plan: Plan, store: Store, limits: Limits, say: Say) -> Held:
     return fresh
 
 
-def _check(facts: Facts, limits: Limits) -> None:
+def _check(facts: CacheMetadata, limits: Limits) -> None:
     """The limits hold for what someone else unpacked under wider ones, too."""
     if facts.devices and not limits.devices:
         raise SlimmerError(
@@ -189,7 +189,9 @@ def _check(facts: Facts, limits: Limits) -> None:
         raise too_much("the image", f"has more than {limits.entries:,} entries", "entries")
 
 
-def _merge(planned: Sequence[PlannedLayer], layers: Sequence[Held], part: Path, store: Store, limits: Limits) -> Facts:
+def _merge(
+    planned: Sequence[PlannedLayer], layers: Sequence[CacheLease], part: Path, store: Store, limits: Limits
+) -> CacheMetadata:
     with ExitStack() as stack:
         stacked: list[Layer] = []
         for plan, held in zip(planned, layers, strict=True):
@@ -201,11 +203,11 @@ def _merge(planned: Sequence[PlannedLayer], layers: Sequence[Held], part: Path, 
                     records = memoryview(b"")
             stacked.append(Layer(plan.blob.where, records, held.facts.whiteouts > 0))
         tree = Tree(stacked, limits)
-        plant(tree, [held.path / "data" for held in layers], part / "tree", store.manner)
+        materialize(tree, [held.path / "data" for held in layers], part / "tree", store.manner)
         count = write_index(tree, part)
         notes = (f"{tree.devices} device nodes are in the image, but not where it runs",) if tree.devices else ()
         del stacked
-    return Facts(
+    return CacheMetadata(
         bytes=sum(held.facts.bytes for held in layers),
         entries=count,
         devices=tree.devices,
@@ -214,12 +216,12 @@ def _merge(planned: Sequence[PlannedLayer], layers: Sequence[Held], part: Path, 
     )
 
 
-def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: Say) -> list[Held]:
+def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: Say) -> list[CacheLease]:
     """All layers of an image, held; those not in the cache are unpacked side by side."""
     budget = Budget(limits)
     stop = threading.Event()
     unique = {layer.diff_id: layer for layer in planned}
-    held: dict[str, Held] = {}
+    held: dict[str, CacheLease] = {}
     try:
         workers = max(1, min(os.cpu_count() or 1, len(unique)))
         with ThreadPoolExecutor(workers, thread_name_prefix="layer") as pool:
@@ -248,17 +250,19 @@ def _layers(planned: Sequence[PlannedLayer], store: Store, limits: Limits, say: 
     return [held[layer.diff_id] for layer in planned]
 
 
-def _layer(layer: PlannedLayer, store: Store, limits: Limits, budget: Budget, stop: threading.Event, say: Say) -> Held:
-    def build(part: Path) -> Facts:
+def _layer(
+    layer: PlannedLayer, store: Store, limits: Limits, budget: Budget, stop: threading.Event, say: Say
+) -> CacheLease:
+    def build(part: Path) -> CacheMetadata:
         say(f"unpacking {layer.blob.where}")
         with closing(unpacked(layer.blob, layer.diff_id, stop)) as chunks:
             size = unpack_layer(chunks, layer.blob.where, part, limits, budget, store.manner)
-        return Facts(bytes=size.bytes, entries=size.entries, whiteouts=size.whiteouts)
+        return CacheMetadata(bytes=size.bytes, entries=size.entries, whiteouts=size.whiteouts)
 
     if stop.is_set():
         raise Stopped
-    found = store.find(Shelf.LAYERS, _key(layer.diff_id))
+    found = store.find(CacheKind.LAYERS, _key(layer.diff_id))
     if found is None:
-        return store.make(Shelf.LAYERS, _key(layer.diff_id), build)
+        return store.make(CacheKind.LAYERS, _key(layer.diff_id), build)
     budget.spend(layer.blob.where, found.facts.bytes, found.facts.entries)
     return found

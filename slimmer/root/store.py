@@ -21,6 +21,7 @@ import dataclasses
 import enum
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 
 from slimmer.errors import SlimmerError
-from slimmer.root.unpack import Manner
+from slimmer.root.unpack import OwnershipMode
 
 VERSION = 1  # of everything that is written below the store's directory
 DEFAULT_SIZE = 20 << 30  # bytes
@@ -40,13 +41,13 @@ _SPOOL = "spool-"
 _SETTLE = 60  # seconds after which the kernel has written most of a new place by itself
 
 
-class Shelf(enum.StrEnum):
+class CacheKind(enum.StrEnum):
     LAYERS = "layers"
     ROOTS = "roots"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CacheMetadata:
     """What is known of a place without reading it."""
 
     bytes: int = 0  # of file content
@@ -57,24 +58,25 @@ class Facts:
     notes: tuple[str, ...] = ()
     boot: str = ""  # the boot that wrote it
     durable: bool = False  # known to be on the disk
+    digest: str = ""  # of the lists of entries, which nothing else would notice to be damaged
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One place of the cache, as `slim cache` shows it."""
 
-    shelf: Shelf
+    shelf: CacheKind
     key: str
     path: Path
-    facts: Facts
+    facts: CacheMetadata
     used: float  # seconds since the epoch, of the last use
     busy: bool
 
 
-class Held:
+class CacheLease:
     """A whole place that will not go away before `close` (or the process) ends."""
 
-    def __init__(self, path: Path, facts: Facts, lock: int) -> None:
+    def __init__(self, path: Path, facts: CacheMetadata, lock: int) -> None:
         self.path = path
         self.facts = facts
         self._lock = lock
@@ -84,7 +86,7 @@ class Held:
             os.close(self._lock)
             self._lock = -1
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> CacheLease:
         return self
 
     def __exit__(
@@ -116,26 +118,26 @@ class Store:
     top: Path
     limit: int = DEFAULT_SIZE
     home: Path = field(init=False)
-    manner: Manner = field(init=False)
+    manner: OwnershipMode = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.manner = Manner(owned=_may_own(self.top))
+            self.manner = OwnershipMode(owned=_may_own(self.top))
             self.home = self.top / f"store-{VERSION}-{'own' if self.manner.owned else 'user'}"
             self.home.mkdir(mode=0o700, exist_ok=True)
             # Nobody else may reach what is below: as root it has setuid programs of other people's images.
             # `top` is left as it is: it may be somebody's directory for more than this.
             if os.stat(self.home).st_uid == os.geteuid():
                 self.home.chmod(0o700)
-            for name in (*Shelf, "building", "locks"):
+            for name in (*CacheKind, "building", "locks"):
                 (self.home / name).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise SlimmerError(
                 f"the cache {self.top} cannot be used: {error.strerror}", "set XDG_CACHE_HOME to a directory of yours"
             ) from error
 
-    def find(self, shelf: Shelf, key: str) -> Held | None:
+    def find(self, shelf: CacheKind, key: str) -> CacheLease | None:
         """A place that is there, held; None when it is not, or not to be trusted."""
         lock = self._lock(shelf, key, fcntl.LOCK_SH)
         found = self._whole(shelf, key, lock)
@@ -143,7 +145,7 @@ class Store:
             os.close(lock)
         return found
 
-    def make(self, shelf: Shelf, key: str, build: Callable[[Path], Facts]) -> Held:
+    def make(self, shelf: CacheKind, key: str, build: Callable[[Path], CacheMetadata]) -> CacheLease:
         """The place, held; built by `build` in a new empty directory when it is not there.
 
         When `build` raises, nothing stays. Two processes that want the same place build it once.
@@ -166,14 +168,14 @@ class Store:
                 return made
             os.close(lock)
 
-    def _build(self, shelf: Shelf, key: str, build: Callable[[Path], Facts]) -> None:
+    def _build(self, shelf: CacheKind, key: str, build: Callable[[Path], CacheMetadata]) -> None:
         place = self.home / shelf / key
         part = self.home / "building" / f"{shelf}-{key}"
         _remove(part)
         _remove(place)
         try:
             part.mkdir(mode=0o700)
-            facts = dataclasses.replace(build(part), boot=boot_id(), durable=False)
+            facts = dataclasses.replace(build(part), boot=boot_id(), durable=False, digest=_digest(part))
             _write_facts(part, facts)
             os.rename(part, place)
         except BaseException as error:
@@ -183,7 +185,7 @@ class Store:
                 raise SlimmerError(f"cannot unpack into {self.home}: {error.strerror or error}", hint) from error
             raise
 
-    def _whole(self, shelf: Shelf, key: str, lock: int) -> Held | None:
+    def _whole(self, shelf: CacheKind, key: str, lock: int) -> CacheLease | None:
         facts = self._facts(shelf, key)
         if facts is None:
             return None
@@ -196,17 +198,17 @@ class Store:
             os.utime(place)
             for layer in facts.layers:  # a root's layers are as young as the root
                 with contextlib.suppress(OSError):
-                    os.utime(self.home / Shelf.LAYERS / layer)
-        return Held(place, facts, lock)
+                    os.utime(self.home / CacheKind.LAYERS / layer)
+        return CacheLease(place, facts, lock)
 
-    def _facts(self, shelf: Shelf, key: str) -> Facts | None:
+    def _facts(self, shelf: CacheKind, key: str) -> CacheMetadata | None:
         """The facts of a place that can be trusted."""
         facts = _read_facts(self.home / shelf / key)
         if facts is None or not (facts.durable or (facts.boot and facts.boot == boot_id())):
             return None
-        return facts
+        return facts if facts.digest == _digest(self.home / shelf / key) else None
 
-    def _lock(self, shelf: Shelf, key: str, how: int) -> int:
+    def _lock(self, shelf: CacheKind, key: str, how: int) -> int:
         """An open, locked lock file; the lock goes with the descriptor."""
         path = self.home / "locks" / f"{shelf}-{key}"
         while True:
@@ -227,17 +229,17 @@ class Store:
     def stored(self) -> list[Stored]:
         """Everything there is, the longest unused first."""
         found: list[Stored] = []
-        for shelf in Shelf:
+        for shelf in CacheKind:
             with contextlib.suppress(FileNotFoundError):
                 for name in sorted(os.listdir(self.home / shelf)):
                     path = self.home / shelf / name
                     facts = _read_facts(path)
                     with contextlib.suppress(FileNotFoundError):
                         used = path.stat().st_mtime
-                        found.append(Stored(shelf, name, path, facts or Facts(), used, self._busy(shelf, name)))
+                        found.append(Stored(shelf, name, path, facts or CacheMetadata(), used, self._busy(shelf, name)))
         return sorted(found, key=lambda place: (place.used, place.shelf, place.key))
 
-    def _busy(self, shelf: Shelf, key: str) -> bool:
+    def _busy(self, shelf: CacheKind, key: str) -> bool:
         try:
             lock = self._lock(shelf, key, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -259,15 +261,15 @@ class Store:
         places = self.stored()
         total = sum(_weight(place) for place in places)
         gone: list[Stored] = []
-        removed: set[tuple[Shelf, str]] = set()
+        removed: set[tuple[CacheKind, str]] = set()
         for place in places:
             if total <= limit:
                 break
             if (place.shelf, place.key) in removed:
                 continue
             group = [place]
-            if place.shelf is Shelf.LAYERS:
-                group = [root for root in places if place.key in root.facts.layers and root.shelf is Shelf.ROOTS]
+            if place.shelf is CacheKind.LAYERS:
+                group = [root for root in places if place.key in root.facts.layers and root.shelf is CacheKind.ROOTS]
                 group.append(place)
             group = [one for one in group if (one.shelf, one.key) not in removed]
             with contextlib.ExitStack() as locks:
@@ -295,8 +297,8 @@ class Store:
             path = self.home / "building" / name
             shelf, _, key = name.partition("-")
             with contextlib.suppress(BlockingIOError, FileNotFoundError):
-                if shelf in tuple(Shelf):
-                    lock = self._lock(Shelf(shelf), key, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if shelf in tuple(CacheKind):
+                    lock = self._lock(CacheKind(shelf), key, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 elif time.time() - path.stat().st_mtime < _SETTLE:  # it may not have locked itself yet
                     continue
                 else:
@@ -321,7 +323,7 @@ class Store:
 
 def _weight(place: Stored) -> int:
     """Bytes that go when it goes; every entry costs an inode or a name as well."""
-    own = place.facts.bytes if place.shelf is Shelf.LAYERS else 0
+    own = place.facts.bytes if place.shelf is CacheKind.LAYERS else 0
     return own + 256 * place.facts.entries
 
 
@@ -338,15 +340,29 @@ def _may_own(top: Path) -> bool:
     return True
 
 
-def _read_facts(place: Path) -> Facts | None:
+def _read_facts(place: Path) -> CacheMetadata | None:
     try:
         found = json.loads((place / "facts.json").read_bytes())
-        return Facts(**{**found, "layers": tuple(found["layers"]), "notes": tuple(found["notes"])})
+        return CacheMetadata(**{**found, "layers": tuple(found["layers"]), "notes": tuple(found["notes"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write_facts(place: Path, facts: Facts) -> None:
+def _digest(place: Path) -> str:
+    """SHA-256 of what tells a place's entries; "" where there is nothing to read."""
+    found = hashlib.sha256()
+    for name in ("entries", "index", "strings"):
+        try:
+            with open(place / name, "rb") as stream:
+                found.update(name.encode() + hashlib.file_digest(stream, "sha256").digest())
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return ""
+    return found.hexdigest()
+
+
+def _write_facts(place: Path, facts: CacheMetadata) -> None:
     fresh = place / "facts.new"
     fresh.write_text(json.dumps(dataclasses.asdict(facts), sort_keys=True))
     os.replace(fresh, place / "facts.json")

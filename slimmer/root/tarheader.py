@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 BLOCK = 512
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12s")
 assert _FIELDS.size == BLOCK
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+_OCTAL = re.compile(rb"[ \0]*+([0-7]*+)[ \0]*+")
 _SECONDS = re.compile(rb"(-?)(\d{1,18})(?:\.(\d*))?")
 _DECIMAL = re.compile(rb"-?\d{1,19}")
 

@@ -38,7 +38,7 @@ class LayerSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class OwnershipMode:
     """How content lies on disk: `owned` with true owners and modes (root), otherwise readable by this user."""
 
     owned: bool
@@ -50,7 +50,7 @@ class Manner:
 
 
 def unpack_layer(
-    chunks: Iterator[bytes], where: str, directory: Path, limits: Limits, budget: Budget, manner: Manner
+    chunks: Iterator[bytes], where: str, directory: Path, limits: Limits, budget: Budget, manner: OwnershipMode
 ) -> LayerSize:
     """Reads a whole tar stream to its end into `directory`, which must be new. Raises SlimmerError."""
     data = directory / "data"
@@ -185,7 +185,7 @@ def _whiteout(entry: TarEntry, parts: list[str], reader: TarReader) -> tuple[Kin
     return Kind.WHITEOUT, [*parts[:-1], gone]
 
 
-def _write(entry: TarEntry, reader: TarReader, home: int, name: str, manner: Manner) -> None:
+def _write(entry: TarEntry, reader: TarReader, home: int, name: str, manner: OwnershipMode) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=home)
     try:
         at = 0
@@ -202,7 +202,7 @@ def _write(entry: TarEntry, reader: TarReader, home: int, name: str, manner: Man
         os.close(descriptor)
 
 
-def dress(descriptor: int, entry: TarEntry | Record, xattrs: Mapping[str, bytes], manner: Manner) -> None:
+def dress(descriptor: int, entry: TarEntry | Record, xattrs: Mapping[str, bytes], manner: OwnershipMode) -> None:
     """Owner, mode, attributes and time of an open content file, as far as this user may."""
     if manner.owned:
         give(descriptor, entry.uid, entry.gid)

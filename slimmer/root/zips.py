@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import io
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Root
@@ -15,9 +16,21 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def unzipped(root: Root, path: str) -> Iterator[zipfile.ZipFile]:
-    """The archive while it is open. Raises SlimmerError, also for what goes wrong with its members meanwhile.
+    """The archive while it is open. Raises SlimmerError, also for what goes wrong with its members meanwhile."""
+    with _opened(path, lambda: root.open(path)) as archive:
+        yield archive
 
-    zipfile raises what its parts do: for a damaged stream its decompressor's error, for a method that it does not
+
+@contextlib.contextmanager
+def unpacked(data: bytes, name: str) -> Iterator[zipfile.ZipFile]:
+    """The same of an archive's bytes; `name` is for messages."""
+    with _opened(name, lambda: io.BytesIO(data)) as archive:
+        yield archive
+
+
+@contextlib.contextmanager
+def _opened(name: str, stream: Callable[[], BinaryIO]) -> Iterator[zipfile.ZipFile]:
+    """zipfile raises what its parts do: for a damaged stream its decompressor's error, for a method that it does not
     know NotImplementedError, for an encrypted member RuntimeError, for a missing one KeyError.
     """
     import lzma  # most roots have no archives, and need not wait for these
@@ -27,7 +40,7 @@ def unzipped(root: Root, path: str) -> Iterator[zipfile.ZipFile]:
 
     wrong = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError)
     try:
-        with root.open(path) as stream, zipfile.ZipFile(stream) as archive:
+        with stream() as opened, zipfile.ZipFile(opened) as archive:
             yield archive
     except (*wrong, KeyError, RuntimeError) as error:  # NotImplementedError is a RuntimeError
-        raise SlimmerError(f"{path} cannot be read as a zip archive: {error}") from error
+        raise SlimmerError(f"{name} cannot be read as a zip archive: {error}") from error

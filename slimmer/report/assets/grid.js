@@ -123,7 +123,7 @@ class Grid {
   }
 
   measure() {
-    this.rowHeight = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row"));
+    this.rowHeight = parseFloat(getComputedStyle(this.view).getPropertyValue("--row"));
     const full = this.order.length * this.rowHeight;
     this.height = Math.min(full, TALLEST);
     this.room = Math.max(0, this.view.clientHeight - this.head.offsetHeight);
@@ -143,7 +143,7 @@ class Grid {
     const shift = this.view.scrollTop - top;
     const rows = [];
     for (let at = first; at < last; at += 1) rows.push(this.row(at, at * this.rowHeight + shift));
-    if (!this.order.length) rows.push(make("div", { class: "empty" }, "Nothing fits. Clear the search and the filters."));
+    if (!this.order.length) rows.push(make("div", { class: "empty" }, this.count ? "Nothing fits. Clear the search and the filters." : "There are none."));
     this.body.replaceChildren(...rows);
     if (this.active >= 0) this.view.setAttribute("aria-activedescendant", `${this.id}-row-${this.active}`);
     else this.view.removeAttribute("aria-activedescendant");
@@ -154,7 +154,7 @@ class Grid {
     const row = make("div", { class: at === this.active ? "row here" : "row", role: "row", id: `${this.id}-row-${at}`, "aria-rowindex": at + 2, "data-at": at, "aria-selected": at === this.active ? "true" : null });
     row.style.top = `${top}px`;
     this.columns.forEach((column, place) => {
-      const classes = [column.number && "number", column.lead && "lead", column.minor && "minor"].filter(Boolean).join(" ");
+      const classes = [column.number && "number", column.lead && "lead", column.minor && "minor", column.text && "text"].filter(Boolean).join(" ");
       const content = column.render(i);
       const cell = make("div", { role: "gridcell", "aria-colindex": place + 1, class: classes, "data-title": column.title }, content);
       if (typeof content === "string") cell.title = content;

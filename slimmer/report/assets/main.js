@@ -41,7 +41,7 @@ const BUILD = {
     const first = (i) => kept.reasons(i)[0] || { rule: "", text: "" };
     return new Grid(host, {
       id: "kept", label: "kept paths", count: kept.length, text: (i) => kept.searchable(i), weigh: (i) => kept.size(i),
-      columns: [...pathColumns(kept), { id: "reason", title: "Why", minor: true, render: (i) => first(i).text, value: (i) => first(i).text }],
+      columns: [...pathColumns(kept), { id: "reason", title: "Why", text: true, render: (i) => first(i).text, value: (i) => first(i).text }],
       filters: [...pathFilters(kept, tables), { id: "rule", title: "Rule", options: () => unique(tables.rules).map((rule) => [rule, rule]), accept: (i, value) => first(i).rule === value }],
       open: (i, from) => panel.kept(i, from), initial: { column: "path", down: false, natural: true },
     });
@@ -89,7 +89,7 @@ const BUILD = {
         { id: "risks", title: "Risks", render: (at) => make("span", {}, markBadges(marks(at))), value: (at) => marks(at).join(" ") },
         { id: "path", title: "Path", lead: true, render: (at) => pathParts(rows[at][0].path(rows[at][1])), value: (at) => rows[at][0].path(rows[at][1]) },
         { id: "package", title: "Package", minor: true, render: (at) => rows[at][0].packageName(rows[at][1]), value: (at) => rows[at][0].packageName(rows[at][1]) },
-        { id: "reason", title: "Why", minor: true, render: why, value: why },
+        { id: "reason", title: "Why", text: true, render: why, value: why },
       ],
       filters: [
         { id: "state", title: "State", options: () => [["kept", "kept"], ["removed", "removed"]], accept: (at, value) => rows[at][2] === value },
@@ -101,15 +101,15 @@ const BUILD = {
     grid.choose("state", "kept");
     return grid;
   },
-  doubts(host, { report, panel }) {
+  warnings(host, { report, panel }) {
     const rows = report.unsure;
     return new Grid(host, {
-      id: "doubts", label: "doubts", count: rows.length, text: (i) => `${rows[i].kind} ${rows[i].path} ${rows[i].text}`.toLowerCase(),
+      id: "warnings", label: "warnings", count: rows.length, text: (i) => `${rows[i].kind} ${rows[i].path} ${rows[i].text}`.toLowerCase(),
       columns: [
         { id: "weight", title: "Weight", number: true, render: (i) => String(rows[i].weight), value: (i) => rows[i].weight },
         { id: "kind", title: "Kind", render: (i) => rows[i].kind, value: (i) => rows[i].kind },
         { id: "path", title: "Path", lead: true, render: (i) => pathParts(rows[i].path), value: (i) => rows[i].path },
-        { id: "text", title: "What may be wrong", render: (i) => rows[i].text, value: (i) => rows[i].text },
+        { id: "text", title: "What may be wrong", text: true, render: (i) => [rows[i].text, rows[i].remedy].filter(Boolean).join(" — "), value: (i) => rows[i].text },
       ],
       filters: [{ id: "kind", title: "Kind", options: () => unique(rows.map((row) => row.kind)).map((kind) => [kind, kind]), accept: (i, value) => rows[i].kind === value }],
       open: (i, from) => panel.path(rows[i].path, from), initial: { column: "weight", down: true },
@@ -124,7 +124,7 @@ const BUILD = {
         { id: "name", title: "Path or name", lead: true, render: (i) => (rows[i].kind === "path" ? pathParts(rows[i].name) : rows[i].name), value: (i) => rows[i].name },
         { id: "of", title: "Of", render: (i) => rows[i].kind, value: (i) => rows[i].kind },
         { id: "bytes", title: "Bytes", number: true, render: (i) => (rows[i].bytes ? `${rows[i].bytes > 0 ? "+" : "−"}${bytes(Math.abs(rows[i].bytes))}` : ""), value: (i) => rows[i].bytes },
-        { id: "note", title: "How", render: (i) => [rows[i].what, rows[i].note].filter(Boolean).join("; "), value: (i) => rows[i].what },
+        { id: "note", title: "How", text: true, render: (i) => [rows[i].what, rows[i].note].filter(Boolean).join("; "), value: (i) => rows[i].what },
       ],
       filters: [
         { id: "kind", title: "Of", options: () => unique(rows.map((row) => row.kind)).map((kind) => [kind, kind]), accept: (i, value) => rows[i].kind === value },
@@ -142,13 +142,23 @@ class Tabs {
     this.buttons = [...document.querySelectorAll('[role="tab"]')];
     this.built = new Map();
     this.buttons.forEach((button, at) => {
-      button.addEventListener("click", () => this.show(button.dataset.tab));
+      button.addEventListener("click", () => this.go(button.dataset.tab));
       button.addEventListener("keydown", (event) => {
         const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
         const to = event.key === "Home" ? 0 : event.key === "End" ? this.buttons.length - 1 : step ? (at + step + this.buttons.length) % this.buttons.length : -1;
-        if (to >= 0) { event.preventDefault(); this.show(this.buttons[to].dataset.tab); this.buttons[to].focus(); }
+        if (to >= 0) { event.preventDefault(); this.go(this.buttons[to].dataset.tab); this.buttons[to].focus(); }
       });
     });
+  }
+
+  // A tab has an address: it can be sent to somebody, and "back" leads back.
+  go(name) {
+    if (location.hash.slice(1) !== name) history.pushState(null, "", `#${name}`);
+    this.show(name);
+  }
+
+  has(name) {
+    return this.buttons.some((button) => button.dataset.tab === name);
   }
 
   show(name) {
@@ -160,7 +170,7 @@ class Tabs {
       if (chosen) button.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     document.body.dataset.tab = name;
-    if (!this.built.has(name)) this.built.set(name, BUILD[name](document.getElementById(`tab-${name}`), this.state) || null);
+    if (!this.built.has(name)) this.built.set(name, BUILD[name]?.(document.getElementById(`tab-${name}`), this.state) || null);
     const grid = this.built.get(name);
     if (grid) grid.paint(true);
     return grid;
@@ -189,9 +199,10 @@ async function start() {
   }));
   const route = () => {
     const hash = decodeURIComponent(location.hash.slice(1));
-    if (hash.startsWith("path=")) { tabs.show(state.kept.indexOf(hash.slice(5)) >= 0 ? "kept" : "removed"); state.panel.path(hash.slice(5)); } else tabs.show(hash in BUILD && (hash !== "changes" || changes) ? hash : "overview");
+    if (hash.startsWith("path=")) { tabs.show(state.kept.indexOf(hash.slice(5)) >= 0 ? "kept" : "removed"); state.panel.path(hash.slice(5)); } else tabs.show(tabs.has(hash) ? hash : "overview");
   };
   window.addEventListener("hashchange", route);
+  window.addEventListener("popstate", route);
   route();
   document.getElementById("state").remove();
   document.body.dataset.ready = "yes";

@@ -1,0 +1,1 @@
+"""Java: archives on the class path, and the constants of classes."""

@@ -1,0 +1,1 @@
+"""Make: the recipes of the application's own makefiles."""

@@ -1,0 +1,1 @@
+"""Node.js: requires and imports by package."""

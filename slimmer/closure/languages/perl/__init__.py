@@ -1,0 +1,1 @@
+"""Perl: use, require and what hides in strings, along @INC."""

@@ -1,0 +1,1 @@
+"""PHP: includes, autoloaders and Composer's class maps."""

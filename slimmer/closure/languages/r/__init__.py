@@ -1,0 +1,1 @@
+"""R: packages by DESCRIPTION, what sources attach and source, and started programs."""

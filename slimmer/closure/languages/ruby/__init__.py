@@ -1,0 +1,1 @@
+"""Ruby: require and load along the load path, and gems."""

@@ -1,0 +1,1 @@
+"""Shell scripts: every branch, and the commands in it."""

@@ -1,0 +1,1 @@
+"""Tcl: sourced files, packages below directories that a script adds, and started programs."""

@@ -1,0 +1,136 @@
+"""Functions whose results are remembered: pure ones, from bytes and a few plain arguments to data.
+
+The store in use is the process's: `using` puts one in place for a while. Keys hold a digest of slimmer's own
+source, of the interpreter and of the parsers that it uses, so what another version found out is not found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import os
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from slimmer.facts import plain
+from slimmer.facts.store import FactStore
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+WORTH = 256  # bytes, below which a look costs as much as the work
+_PARSERS = ("tree-sitter", *(f"tree-sitter-{each}" for each in ("bash", "javascript", "php", "ruby", "toml")))
+_stack: list[FactStore | None] = []
+
+
+def default_place() -> Path | None:
+    """Where facts are kept, as the basedir specification says; None where nobody has a home."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if cache.startswith("/"):
+        return Path(cache) / "slimmer" / "facts"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    # A daemon's user has a home by name alone (/nonexistent), and nobody wants it made.
+    return home / ".cache" / "slimmer" / "facts" if home.is_dir() else None
+
+
+@contextlib.contextmanager
+def using(store: FactStore | None) -> Iterator[None]:
+    """Use this store, or none at all, for a while. What is used already stays in use."""
+    if _stack:
+        yield
+        return
+    _stack.append(store)
+    try:
+        yield
+    finally:
+        _stack.pop()
+
+
+@contextlib.contextmanager
+def usual() -> Iterator[None]:
+    """Use the usual store for a while, unless something was chosen already."""
+    place = None if _stack else default_place()
+    if place is None:
+        yield
+        return
+    store = FactStore(place)
+    try:
+        with using(store):
+            yield
+    finally:
+        store.close()
+
+
+def remembered(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Concatenate[bytes, _P], _R]:
+    """A function of content, and of arguments that `repr` tells apart, whose results are dataclasses of plain values.
+
+    What it raises is not remembered.
+    """
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @functools.wraps(function)
+    def wrapped(content: bytes, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        store = _stack[-1] if _stack else None
+        if store is None or len(content) < WORTH:
+            return function(content, *args, **kwargs)
+        key = _key(name, (repr((args, sorted(kwargs.items()))).encode("utf-8", "surrogatepass"), content))
+        known = store.get(key)
+        if known is not None:
+            with contextlib.suppress(plain.Unfit):
+                return typing.cast(_R, plain.load(_result(function), known))
+        found = function(content, *args, **kwargs)
+        with contextlib.suppress(plain.Unfit):
+            store.put(key, plain.dump(found))
+        return found
+
+    return wrapped
+
+
+def remembered_bytes(name: str, content: Sequence[bytes], compute: Callable[[], bytes]) -> bytes:
+    """What `compute` makes of some content. `name` tells everything else that the result depends on."""
+    store = _stack[-1] if _stack else None
+    if store is None:
+        return compute()
+    key = _key(name, content)
+    known = store.get(key)
+    if known is None:
+        known = compute()
+        store.put(key, known)
+    return known
+
+
+def _key(name: str, parts: Sequence[bytes]) -> bytes:
+    digest = hashlib.blake2b(_reader(), digest_size=24)
+    for part in (name.encode(), *parts):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+@functools.cache
+def _result(function: Callable[..., object]) -> object:
+    return typing.get_type_hints(function)["return"]
+
+
+@functools.cache
+def _reader() -> bytes:
+    """What tells this slimmer from others: its source, its interpreter, its parsers."""
+    digest = hashlib.sha256(f"{sys.version}\n{sys.byteorder}".encode())
+    for name in _PARSERS:
+        try:
+            digest.update(f"\n{name} {importlib.metadata.version(name)}".encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(f"\n{name}".encode())
+    top = Path(__file__).parents[1]
+    for path in sorted(top.rglob("*.py")):
+        digest.update(f"\n{path.relative_to(top)}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.digest()

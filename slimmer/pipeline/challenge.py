@@ -1,0 +1,78 @@
+"""The challenge as the pipeline puts it: what was kept, and how the application is started, from source and recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slimmer.checks.challenge.model import Findings
+from slimmer.checks.challenge.run import Budget, Challenge
+from slimmer.checks.challenge.subject import Subject
+from slimmer.closure.model import Application
+from slimmer.closure.profiles.load import load_all
+from slimmer.exercise.place import Place
+from slimmer.exercise.source import Opened
+from slimmer.packages.model import PackageIndex
+from slimmer.recipe import Recipe, environment_of
+from slimmer.root.model import Root
+from tracer.errors import TracerError
+from tracer.recording import Recording
+
+
+@dataclass(slots=True)
+class Asking:
+    """One challenge over all rounds of a build."""
+
+    opened: Opened
+    recipe: Recipe
+    recording: Recording
+    packages: PackageIndex
+    budget: Budget
+    say: Callable[[str], None]
+    _challenge: Challenge = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._challenge = Challenge(self.opened, self.recipe, self.budget)
+
+    def note(self, text: str) -> None:
+        """Something that the review is to say of the challenge."""
+        self._challenge.note(text)
+
+    def put(self, place: Place, slim: Root) -> Findings:
+        """Put it to a slim tree. Raises SlimmerError."""
+        self.say(f"asking at most {self.budget.questions} questions that no run asked")
+        reach = self.recipe.reach
+        subject = Subject(
+            self.opened.root,
+            tuple(each.path for each in slim.walk()),
+            self.recording,
+            self.packages,
+            application_of(self.opened, self.recipe),
+            load_all(reach.profiles, reach.no_profiles),
+        )
+        try:
+            found = self._challenge.put(subject, place, slim)
+        except TracerError as error:  # the exercise went well: what cannot be asked beyond it spoils nothing
+            found = Findings(why_not=str(error))
+        self.say(f"challenge: {found.summary()}")
+        return found
+
+
+def application_of(opened: Opened, recipe: Recipe) -> Application:
+    """How the image will be started, for the rules."""
+    start = opened.place.start
+    run = recipe.runs[0] if recipe.runs else None
+    # What the image starts need not be what was run.
+    others = [start.argv] if run and run.command else []
+    others += [run.command for run in recipe.runs[1:]]
+    others += [start.health] if recipe.image.healthcheck else []
+    others += [argv for run in recipe.runs for argv in run.exec]
+    return Application(
+        argv=(run.command if run and run.command else start.argv),
+        env={**start.env, **(environment_of(run, os.environ) if run else {})},
+        user=(run.user if run and run.user is not None else start.user),
+        workdir=(run.workdir if run and run.workdir else start.workdir) or "/",
+        executables=tuple(dict.fromkeys(argv[0] for argv in others if argv)),
+        volumes=(*opened.config.volumes, *recipe.image.volume),
+    )

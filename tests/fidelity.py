@@ -120,7 +120,7 @@ def listing(top: Path) -> dict[str, str]:
         words = [f"{status.st_mode:o}", f"{status.st_uid}:{status.st_gid}", f"{status.st_mtime_ns // 10**9}"]
         if kind == stat.S_IFREG:
             with open(path, "rb") as stream:
-                words.append(f"{status.st_size} {hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}")
+                words.append(f"{status.st_size} {hashlib.sha256(stream.read()).hexdigest()[:16]}")
             if status.st_nlink > 1:
                 words.append(f"same as {first.setdefault((status.st_dev, status.st_ino), path[len(place) :])!r}")
         elif kind == stat.S_IFLNK:
@@ -155,7 +155,7 @@ def listing_of_tar(path: Path) -> dict[str, str]:
             if member.isreg():
                 stream = archive.extractfile(member)
                 assert stream is not None
-                files[name] = f"{member.size} {hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+                files[name] = f"{member.size} {hashlib.sha256(stream.read()).hexdigest()[:16]}"
                 words.append(files[name])
             elif member.islnk():
                 target = "/" + member.linkname

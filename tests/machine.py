@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,12 +118,13 @@ class Machine:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def popen(self, words: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def popen(self, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = subprocess.Popen(
             self.command(*words),
             env=ENV,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
+        return process

@@ -17,13 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fixtures.roots import RootUnavailable, cache, debian_root
-from slimmer.check import Verdict
-from slimmer.exercise.drive import Observer
+from slimmer.checks.compare import Verdict
+from slimmer.checks.run import verify_image
+from slimmer.exercise.expectation import expect
+from slimmer.exercise.observer import Observer
 from slimmer.exercise.perform import perform
-from slimmer.pipeline import Outputs, Result, Teller, expect, trace
-from slimmer.recipe import Probe, Recipe, Run, Source, split_command
-from slimmer.source import open_source
-from slimmer.verify import verify_image
+from slimmer.exercise.source import open_source
+from slimmer.pipeline.outputs import Outputs
+from slimmer.pipeline.progress import Progress
+from slimmer.pipeline.trace import Result, trace
+from slimmer.recipe import Probe, Recipe, Run, Source, split_command, split_words
 
 APPS = Path(__file__).resolve().parents[1] / "fixtures" / "apps"
 
@@ -60,6 +63,7 @@ def post(url: str, body: str, pattern: str, kind: str = "application/x-www-form-
 
 
 NGINX, FLASK, EXPRESS, RUBY, PHP, APACHE = (f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083, 8084, 8085, 8086))
+JAVA, TOMCAT = "http://127.0.0.1:8095", "http://127.0.0.1:8080"
 PG = "/usr/lib/postgresql/15/bin"
 SQL = "psql -h /tmp -U postgres -At -c"
 SSH = "-i /root/.ssh/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/tmp/hosts"
@@ -375,6 +379,61 @@ rm -r /tmp/seed
         share=0.15,
     ),
     Application(
+        "java",
+        ("openjdk-17-jre-headless", "derby-tools", "libhsqldb-java", "libjna-java"),
+        "/app/bin/shop 8095",
+        training=(get(f"{JAVA}/", "ready"),),
+        asks=(
+            get(f"{JAVA}/till", "Cash took 7"),
+            get(f"{JAVA}/database", "PAID"),
+            get(f"{JAVA}/native", "abs 5"),
+            get(f"{JAVA}/words", "nichts da"),
+            "/app/bin/report",
+        ),
+        env={"HOME": "/tmp"},
+        setup="""
+for name in jna hsqldb derby derbytools; do test -e /usr/share/java/$name.jar; done
+java /app/src/Build.java /app/src /app/lib /usr/share/java/jna.jar
+rm -r /app/src
+""",
+        share=0.6,
+    ),
+    Application(
+        "ant",
+        ("openjdk-17-jre-headless", "ant"),
+        "/usr/bin/ant -S -f /app/build.xml hello",
+        runs=(
+            *(f"/usr/bin/ant -S -f /app/build.xml {target}" for target in ("zip", "xslt", "script", "tar")),
+            ("/usr/bin/ant -S -f /app/build.xml fail", 1),
+            ("/usr/bin/ant -f /none.xml", 1),
+            "/usr/bin/ant -version",
+            "/usr/bin/ant -f /app/build.xml -projecthelp",
+        ),
+        env={"HOME": "/tmp"},
+        share=0.6,
+    ),
+    Application(
+        "tomcat",
+        ("openjdk-17-jre-headless", "tomcat10"),
+        "/usr/share/tomcat10/bin/catalina.sh run",
+        training=(get(f"{TOMCAT}/", "It works"),),
+        asks=(
+            get(f"{TOMCAT}/t.jsp", "jsp 2 3"),
+            get(f"{TOMCAT}/bad.jsp", "boom", 500),
+            get(f"{TOMCAT}/none", status=404),
+            "/usr/share/tomcat10/bin/catalina.sh version",
+            "/usr/share/tomcat10/bin/catalina.sh configtest",
+        ),
+        ready="8080",
+        env={
+            "HOME": "/tmp",
+            "JRE_HOME": "/usr/lib/jvm/java-17-openjdk-amd64",
+            "CATALINA_BASE": "/var/lib/tomcat10",
+            "CATALINA_HOME": "/usr/share/tomcat10",
+        },
+        share=0.6,
+    ),
+    Application(
         "poppler",
         ("poppler-utils", "poppler-data"),
         "/usr/bin/pdfinfo /app/page.pdf",
@@ -441,7 +500,8 @@ def recipes(application: Application, root: Path) -> tuple[Recipe, Recipe]:
         held = []
         for line in application.runs:
             words, code = (line, 0) if isinstance(line, str) else line
-            held.append(Run(tuple(shlex.split(words)), base.env, base.user, base.workdir, expect_exit=code))
+            command = tuple(shlex.split(words))
+            held.append(Run(command, env=base.env, user=base.user, workdir=base.workdir, expect_exit=code))
     source = Source(root=str(root))
     return Recipe(source, (shown,)), Recipe(source, tuple(held))
 
@@ -452,7 +512,7 @@ def _with(run: Run, asks: tuple[Probe | str, ...]) -> Run:
     return replace(
         run,
         probes=tuple(each for each in asks if isinstance(each, Probe)),
-        exec=tuple(each for each in asks if isinstance(each, str)),
+        exec=tuple(split_words(each) for each in asks if isinstance(each, str)),
     )
 
 
@@ -467,5 +527,5 @@ def held_out(held: Recipe, out: Path) -> Verdict:
 def reach(application: Application, out: Path) -> tuple[Result, Verdict]:
     """Train, then ask what was held out. Raises SlimmerError, RootUnavailable."""
     shown, held = recipes(application, fat_root(application))
-    result = trace(shown, Outputs(out), Teller())
+    result = trace(shown, Outputs(out), Progress())
     return result, held_out(held, out)

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.packages.index import index
 from slimmer.packages.purl import os_release
 from slimmer.report.build import ReportBuilder
-from slimmer.report.model import KeptPath, LevelSize, RemovedPath, Subject
+from slimmer.report.model import KeptPath, RemovedPath, Subject
 from slimmer.report.rows import Rows
 from slimmer.report.write import write_manifest, write_removed, write_report
 from slimmer.root.directory import DirectoryRoot
@@ -39,7 +39,7 @@ def make_output(
     *,
     uid: int = 0,
     gids: Iterable[int] = (),
-    unsure: Iterable[Unsure] = (),
+    warnings: Iterable[ClosureWarning] = (),
     levels: Sequence[LevelSize] = (),
     notes: Iterable[str] = (),
     verdict: str = "passed",
@@ -85,7 +85,7 @@ def make_output(
         ),
         packages=packages.system_packages(),
         license_of=packages.license,
-        unsure=unsure,
+        warnings=warnings,
         levels=levels,
         notes=notes,
     )

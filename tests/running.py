@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.support import root_of
+from tracer.kernel import mounts, userns
 from tracer.session import Command, Identity, Session
 
 T = TypeVar("T")
@@ -170,3 +171,23 @@ def opened(directory: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def as_user_with_ranges(uid: int, work: Callable[[], T]) -> T:
+    """The same for a user with 65,536 ids in /etc/subuid and /etc/subgid.
+
+    Bound over the machine's own in a mount namespace of this call; newuidmap(1) reads them.
+    """
+
+    def bound() -> T:
+        userns.unshare(userns.NEWNS)
+        mounts.mount("", "/", flags=mounts.REC | mounts.PRIVATE)
+        with tempfile.NamedTemporaryFile("w") as ranges:
+            ranges.write(f"{uid}:200000:65536\n")
+            ranges.flush()
+            os.chmod(ranges.name, 0o644)
+            for name in ("/etc/subuid", "/etc/subgid"):
+                mounts.mount(ranges.name, name, flags=mounts.BIND)
+            return as_user(uid, work)
+
+    return as_user(0, bound)

@@ -13,7 +13,7 @@ import pytest
 from fixtures.roots import RootUnavailable, debian_root
 
 
-def requires(*tools: str) -> Any:
+def requires(*tools: str) -> pytest.MarkDecorator:
     """A mark: skip, naming what is missing, unless all these programs are on PATH."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")

@@ -16,6 +16,9 @@ class Owned:
     def owner(self, path: str) -> Package | None:
         return next(iter(self.owners(path)), None)
 
+    def owners_of_file(self, path: str) -> Sequence[Package]:
+        return self.owners(path)
+
     def owners(self, path: str) -> Sequence[Package]:
         return [package for package, paths in self._files.items() if path in paths]
 
@@ -24,3 +27,33 @@ class Owned:
 
     def packages(self) -> Sequence[Package]:
         return sorted(self._files)
+
+    def system_packages(self) -> Sequence[Package]:
+        return self.packages()
+
+    def conffiles(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def depends(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def recommends(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def suggests(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def essential(self, package: Package) -> bool:
+        return False
+
+    def priority(self, package: Package) -> str:
+        return ""
+
+    def license(self, package: Package) -> str:
+        return ""
+
+    def copyright_files(self, package: Package) -> Sequence[str]:
+        return ()
+
+    def metadata_files(self, package: Package) -> Sequence[str]:
+        return ()

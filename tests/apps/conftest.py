@@ -7,14 +7,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 Slim = Callable[..., subprocess.CompletedProcess[str]]
 
 HOUSE = Path(__file__).resolve().parents[2]
+
+
+def unchallenged(arguments: Iterable[str | Path]) -> list[str]:
+    """A command line without the challenge, unless it says something of it: that has tests of its own."""
+    words = [str(each) for each in arguments]
+    named = any("challenge" in each or each == "--questions" for each in words)
+    return words if named or words[:1] not in (["trace"], ["build"]) else [words[0], "--no-challenge", *words[1:]]
 
 
 @pytest.fixture
@@ -26,10 +34,10 @@ def slim() -> Slim:
         code: int = 0,
         env: Mapping[str, str] | None = None,
         umask: int = 0o022,
-        **options: object,
+        **options: Any,
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "slimmer.cli.main", *map(str, arguments)],
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [sys.executable, "-m", "slimmer.cli.main", *unchallenged(arguments)],
             env={**os.environ, "PYTHONPATH": str(HOUSE), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -37,7 +45,7 @@ def slim() -> Slim:
             errors="surrogateescape",
             timeout=240,
             umask=umask,
-            **options,  # type: ignore[call-overload]
+            **options,
         )
         assert done.returncode == code, f"exit {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
@@ -51,22 +59,27 @@ class Podman:
 
     LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 
-    def __init__(self, home: Path) -> None:
-        self._command = [
-            *("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--storage-driver", "vfs"),
+    def __init__(self, home: Path, driver: str = "vfs") -> None:
+        self.command = [
+            *("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--storage-driver", driver),
             *("--root", str(home / "storage"), "--runroot", str(home / "run"), "--tmpdir", str(home / "tmp")),
         ]
 
     def __call__(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
-            [*self._command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
+            [*self.command, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
         )
         assert not check or done.returncode == 0, f"podman {arguments}: {done.stdout!r} {done.stderr!r}"
         return done
 
+    def remove(self, name: str) -> None:
+        """A container, whether it runs or not. The engine may find it ended while it is just killing it, and say no."""
+        if self("rm", "--force", "--time", "0", name, check=False).returncode:
+            self("rm", "--force", "--time", "0", name)
+
     def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*self.command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
 
 

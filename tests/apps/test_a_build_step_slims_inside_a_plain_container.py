@@ -85,7 +85,7 @@ def running(podman: Podman, image: str) -> Iterator[None]:
             time.sleep(0.1)
         yield
     finally:
-        podman("rm", "--force", "--time", "0", "slimmed")
+        podman.remove("slimmed")
 
 
 def get(path: str) -> tuple[int, bytes]:

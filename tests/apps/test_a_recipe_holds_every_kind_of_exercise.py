@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from slimmer.errors import UsageProblem
-from slimmer.exercise.drive import Observer
-from slimmer.exercise.perform import BESIDE, Place, Start, in_turn, perform
+from slimmer.exercise.observer import Observer
+from slimmer.exercise.perform import BESIDE, in_turn, perform
+from slimmer.exercise.place import Place, Start
 from slimmer.exercise.probe import NoAnswer, confined, connect_unix
 from slimmer.recipe import Recipe, Run, Sandbox, probe
 from slimmer.root.directory import DirectoryRoot
@@ -152,7 +153,7 @@ if not os.fork():
 def test_a_server_in_the_background_is_waited_for_and_an_agent_only_a_while(
     kind: str, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slimmer.exercise.drive.LEFT_BEHIND", 0.3)
+    monkeypatch.setattr("slimmer.exercise.default.LEFT_BEHIND", 0.3)
     root = root_of("python3", overlay=APPS / "notes")
     place = Place(str(root), DirectoryRoot(str(root)), Start())
     run = Run(("python3", "-c", BACKGROUND, kind))

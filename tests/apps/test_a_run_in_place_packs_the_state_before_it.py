@@ -79,8 +79,8 @@ def test_changed_files_are_packed_as_they_were_and_new_ones_are_not(user: int, k
     work = machine.changes / "srv/work"
     subprocess.run(["chown", "-R", f"{user}:{user}", work], check=True)
     before = {name: (work / name).stat() for name in BEFORE}
-    words = ("trace", "--run", "/srv/bin/changes", "-o", "/srv/work/out", "--rootfs", "/srv/work/tree")
-    words = (*words, "--archive", "/srv/work/image.tar", "--keep", keep)
+    places = ("-o", "/srv/work/out", "--rootfs", "/srv/work/tree", "--archive", "/srv/work/image.tar")
+    words = ("trace", "--run", "/srv/bin/changes", *places, "--keep", keep)
     said = machine.run(*SLIM, *words, user=user, env={"TMPDIR": "/srv/work/tmp"}).stderr
     tree = work / "tree/srv/work"
     assert {name: (tree / name).read_text() for name in BEFORE} == BEFORE

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.conftest import HOUSE
+from tests.apps.conftest import HOUSE, unchallenged
 from tests.running import NOBODY, own, readable_directory, small_root
 from tests.support import needs_root, plant, requires
 
@@ -60,8 +60,15 @@ class Here:
 
     def start(self, *words: str | Path, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*before, *COMMAND, *map(str, words)],
-            env={**os.environ, "PYTHONPATH": str(HOUSE), "TMPDIR": str(self.scratch), "HOME": str(self.scratch)},
+            [*before, *COMMAND, *unchallenged(words)],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(HOUSE),
+                "TMPDIR": str(self.scratch),
+                "HOME": str(self.scratch),
+                "XDG_STATE_HOME": str(self.place.parent / "state"),  # the recipes that this user knows
+                "XDG_CACHE_HOME": str(self.place.parent / "cache"),  # what is known of content
+            },
             cwd=self.place,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -141,6 +148,7 @@ class Case:
     says: tuple[str, ...]
 
 
+UP = ("--run", "sh -c 'echo up; sleep 60'", "--ready", "/up/")
 NEVER = ("--ready", "80", "--ready-timeout", "0.5")
 CASES = (
     Case("not found", ("--run", "nothing-here"), 1, ("command not found in the root: nothing-here", "PATH /usr/local")),
@@ -193,7 +201,25 @@ CASES = (
         "an exec fails",
         ("--run", "sh -c 'echo up; sleep 60'", "--ready", "/up/", "--exec", "ls /nowhere"),
         1,
-        ("ls /nowhere: exited with 2: ", "No such file"),
+        ("ls /nowhere: exited with 2 after ", "its last lines:", "No such file"),
+    ),
+    Case(
+        "an exec takes too long",
+        (*UP, "--exec", "sh -c 'echo at http://me:word@host/; sleep 60'", "--exec-timeout", "0.5"),
+        1,
+        ("did not end within 0.5 s (--exec-timeout gives it longer)", "at http://me:***@host/"),
+    ),
+    Case(
+        "a client fails",
+        (*UP, "--client", "sh -c 'echo one; echo two >&2; exit 5'"),
+        1,
+        ("exited with 5 after ", "its last lines:", "one", "two"),
+    ),
+    Case(
+        "a client takes too long",
+        (*UP, "--client", "sh -c 'echo one; exec sleep 60'", "--exec-timeout", "0.5"),
+        1,
+        ("did not end within 0.5 s", "one"),
     ),
     Case(
         "an exec is not there",
@@ -216,7 +242,7 @@ CASES = (
     Case("no signal", ("--run", "true", "--stop-signal", "HELLO"), 2, ("--stop-signal HELLO: no such signal",)),
     Case("no user", ("--run", "true", "--user", "nobody-here"), 2, ("no user 'nobody-here'", "/etc/passwd")),
     Case("no group", ("--run", "true", "--user", "www:nogroup"), 2, ("no group 'nogroup'", "/etc/group")),
-    Case("no workdir", ("--run", "true", "--workdir", "/nowhere"), 2, ("the working directory /nowhere",)),
+    Case("no workdir", ("--run", "true", "--workdir", "/etc/passwd"), 2, ("the working directory /etc/passwd",)),
     Case("no pair", ("--run", "true", "--env", "PATH"), 2, ("--env PATH: write NAME=VALUE",)),
     Case("no mount", ("--run", "true", "--mount", "/nowhere:/x"), 1, ("/nowhere does not exist",)),
     Case("no target", ("--run", "true", "--secret", "/etc/passwd:x"), 2, ("is not SOURCE:TARGET",)),
@@ -331,7 +357,7 @@ def test_an_output_that_is_not_ours_is_left_alone(tree: dict[str, str], root: Pa
     one_message(error, "out exists and is not", "move it away, or name another place with -o DIR")
 
 
-BROKEN = {
+BROKEN: dict[str, str | bytes | None] = {
     "nothing.json": "",
     "half.json": '{"format": "slimmer.recording/1", "accesses": [',
     "other.json": '{"format": "slimmer.manifest/1", "paths": []}',
@@ -348,7 +374,7 @@ def test_a_broken_recording(name: str, root: Path, here: Here) -> None:
     one_message(error, name, "slim record")
 
 
-RECIPES = {
+RECIPES: dict[str, str | bytes | None] = {
     "syntax.toml": "runs = 3 [",
     "unknown.toml": "nonsense = 3",
     "type.toml": "[[run]]\ncommand = 7",
@@ -394,8 +420,8 @@ def test_a_full_disk(what: str, root: Path, here: Here, small_disk: Path) -> Non
 def test_a_run_that_is_killed_at_any_moment_leaves_no_process_and_the_next_run_cleans_up(
     root: Path, here: Here
 ) -> None:
-    words = ("trace", "-q", "--root", root, "--run", "sh -c 'ls /etc; sleep 0.3'", "-o", "out", "--archive", "a.tar")
-    words = (*words, "--rootfs", "tree")
+    application = ("--root", root, "--run", "sh -c 'ls /etc; sleep 0.3'")
+    words = ("trace", "-q", *application, "-o", "out", "--archive", "a.tar", "--rootfs", "tree")
     begin = time.monotonic()
     here.start(*words).communicate(timeout=60)
     whole = time.monotonic() - begin

@@ -60,7 +60,7 @@ def test_a_build_without_a_command_is_made_and_says_that_it_was_not_checked(
     slim("record", "--root", place / "root", "--run", "/app/one", "-o", recording)
     said = slim("build", recording, "--root", place / "root", "-o", out).stderr
     assert "not performed: nothing says how it is run" in said
-    said = slim("check", out, code=1).stderr
+    said = slim("check", out, code=3).stderr
     assert said.endswith('nothing says how it is run: name the application with --run "app --serve"\n')
     assert "same  /app/one  (exit 0)" in slim("check", out, "--run", "/app/one").stdout
 

@@ -112,7 +112,12 @@ def test_an_ordinary_user_gets_the_image_that_root_gets_and_changes_nothing(slim
         os.chown(scratch, user, user)
         done = slim(
             *("trace", "--root", root, "--run", "/app/run.sh", "-o", scratch / "out", "--json"),
-            env={"HOME": str(scratch), "TMPDIR": str(scratch)},
+            env={
+                "HOME": str(scratch),
+                "TMPDIR": str(scratch),
+                "XDG_STATE_HOME": str(place / f"state{user}"),
+                "XDG_CACHE_HOME": str(place / f"cache{user}"),
+            },
             cwd=scratch,
             user=user,
             group=user,

@@ -92,7 +92,7 @@ def test_every_form_gives_the_same_image(slim: Slim, fat: Fat, tmp_path: Path) -
         }
     assert len(set(found.values())) == 1, found
     tree = ("--root", fat.root, "--run", "/srv/app/run.sh", "--user", "www", "--workdir", "/srv/app")
-    more = ("--env", "WHO=world", "--env", "PATH=/usr/bin:/bin", "--volume", "/srv/state")
+    more = ("--image-env", "WHO=world", "--image-env", "PATH=/usr/bin:/bin", "--volume", "/srv/state")
     summary(slim, fat, *tree, *more, "-o", tmp_path / "tree", "--no-check")
     # A directory has no configuration; what is packed of it is the same.
     layers = [read_layout(tmp_path / name / "image").layers for name in ("out", "tree")]
@@ -105,10 +105,9 @@ def test_an_image_runs_by_itself_and_its_configuration_is_carried_over_whole(
     out = tmp_path / "out"
     assert summary(slim, fat, "--image", fat.oci, "-o", out)["check"] == "passed"
     recorded = json.loads((out / "recording.json").read_text())
-    assert recorded["commands"] == [["/srv/app/run.sh"]]
+    assert recorded["commands"] == [["/bin/cat", "/srv/app/settings"], ["/srv/app/run.sh"]]  # HEALTHCHECK too
     found = config_of(out)["config"]
-    assert found.pop("OnBuild", None) is None
-    assert found == {name: value for name, value in CONFIG.items() if name != "OnBuild"}
+    assert found == CONFIG
     assert any("ONBUILD" in note for note in json.loads((out / "report.json").read_text())["notes"])
     manifest = {row["path"]: row for row in json.loads((out / "manifest.json").read_text())["paths"]}
     assert manifest["/srv/state"]["type"] == "directory"
@@ -123,12 +122,23 @@ def test_an_image_runs_by_itself_and_its_configuration_is_carried_over_whole(
 
 def test_overrides_change_the_image_and_what_is_run(slim: Slim, fat: Fat, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["--entrypoint", "/bin/cat", "--cmd", "b a", "--env", "WHO=me", "--user", "root"]
+    words = [
+        "--entrypoint",
+        "/bin/cat",
+        "--cmd",
+        "b a",
+        "--image-env",
+        "WHO=me",
+        "--env",
+        "PASSWORD=hunter2",
+        "--user",
+        "root",
+    ]
     words += ["--workdir", "/srv/app/parts", "--expose", "99", "--label", "a=c", "--volume", "/srv/data"]
     done = slim("trace", "--image", fat.oci, "-o", out, *words, "--stop-signal", "QUIT", env=fat.cache)
     assert "two\none\n" in done.stderr
     assert config_of(out)["config"] == {
-        **{name: value for name, value in CONFIG.items() if name != "OnBuild"},
+        **CONFIG,
         "Entrypoint": ["/bin/cat"],
         "Cmd": ["b", "a"],
         "Env": ["PATH=/usr/bin:/bin", "WHO=me", "EMPTY="],
@@ -141,18 +151,18 @@ def test_overrides_change_the_image_and_what_is_run(slim: Slim, fat: Fat, tmp_pa
     }
 
 
-def test_a_start_that_was_not_run_and_a_health_check_that_would_fail_are_doubts(
+def test_a_start_that_was_not_run_and_a_health_check_that_would_fail_are_warnings(
     slim: Slim, fat: Fat, tmp_path: Path
 ) -> None:
     words = ["--run", "cat settings", "--keep", "recorded", "--exclude", "/srv/app/run.sh"]
     slim("trace", "--image", fat.oci, "-o", tmp_path / "out", *words, env=fat.cache)
-    doubts = {row["kind"]: row for row in json.loads((tmp_path / "out/report.json").read_text())["unsure"]}
-    assert doubts["start"]["path"] == "/srv/app/run.sh"
-    assert "healthcheck" not in doubts  # /bin/cat stays, as the run used it
+    warnings = {row["kind"]: row for row in json.loads((tmp_path / "out/report.json").read_text())["unsure"]}
+    assert warnings["start"]["path"] == "/srv/app/run.sh"
+    assert "healthcheck" not in warnings  # /bin/cat stays, as the run used it
     slim("trace", "--image", fat.oci, "-o", tmp_path / "out", "--run", "/usr/bin/true", "--keep", "recorded",
          env=fat.cache)  # fmt: skip
-    doubts = {row["kind"]: row for row in json.loads((tmp_path / "out/report.json").read_text())["unsure"]}
-    assert "HEALTHCHECK runs" in doubts["healthcheck"]["text"]
+    warnings = {row["kind"]: row for row in json.loads((tmp_path / "out/report.json").read_text())["unsure"]}
+    assert "HEALTHCHECK runs" in warnings["healthcheck"]["text"]
 
 
 def test_an_ordinary_user_and_root_get_the_same_image_and_the_second_run_starts_at_once(
@@ -163,7 +173,17 @@ def test_an_ordinary_user_and_root_get_the_same_image_and_the_second_run_starts_
         os.chown(place, NOBODY, NOBODY)
         command = [
             *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-            *(sys.executable, "-m", "slimmer.cli.main", "trace", "--image", fat.oci, "-o", f"{place}/out"),
+            *(
+                sys.executable,
+                "-m",
+                "slimmer.cli.main",
+                "trace",
+                "--no-challenge",
+                "--image",
+                fat.oci,
+                "-o",
+                f"{place}/out",
+            ),
             *("--json", "--no-check"),
         ]
         env = {**os.environ, "PYTHONPATH": str(HOUSE), "HOME": str(place), "XDG_CACHE_HOME": f"{place}/cache"}
@@ -226,7 +246,7 @@ def test_trace_pushes_and_push_sends_the_same(slim: Slim, fat: Fat, tmp_path: Pa
 
 def test_a_stream_goes_in_and_a_stream_comes_out(fat: Fat, podman: Podman, tmp_path: Path) -> None:
     podman("load", "--input", str(fat.docker))
-    command = [sys.executable, "-m", "slimmer.cli.main", "trace", "--image", "-", "--archive", "-"]
+    command = [sys.executable, "-m", "slimmer.cli.main", "trace", "--no-challenge", "--image", "-", "--archive", "-"]
     command += ["--tag", "localhost/slim:one", "-o", f"{tmp_path}/out"]
     with podman.popen("save", NAME) as saver, open(tmp_path / "stream", "wb") as stream:
         done = subprocess.run(

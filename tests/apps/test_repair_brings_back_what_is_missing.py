@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from slimmer import pipeline
-from slimmer.check import Miss
+import slimmer.pipeline.trace as pipeline
 from slimmer.errors import CheckFailed
-from slimmer.pipeline import Outputs, Result, Teller, build, record, trace
-from slimmer.plan import Plan, make_plan
-from slimmer.recipe import Keep, Reach, Recipe, Run, Source
+from slimmer.pipeline.outputs import Outputs
+from slimmer.pipeline.plan import Plan, make_plan
+from slimmer.pipeline.progress import Progress
+from slimmer.pipeline.trace import Result, build, record, trace
+from slimmer.recipe import Keep, Miss, Reach, Recipe, Run, Source
 from slimmer.root.model import FileType, Root
 from tests.apps.conftest import Slim
 from tests.running import readable_directory, small_root
@@ -80,7 +81,7 @@ def brought(root: Root, plan: Plan, gone: set[str], repairs: Sequence[Miss]) -> 
 def test_repair_converges_when_half_of_the_closure_was_taken_away(
     seed: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rounds = []
+    rounds: list[set[str]] = []
 
     def half(fat: Root, *arguments: Any, **options: Any) -> Plan:
         plan = make_plan(fat, *arguments, **options)
@@ -93,7 +94,7 @@ def test_repair_converges_when_half_of_the_closure_was_taken_away(
         return dataclasses.replace(plan, paths=kept, reasons={path: plan.reasons[path] for path in kept})
 
     monkeypatch.setattr(pipeline, "make_plan", half)
-    result = trace(recipe(root, "/srv/job/run.sh"), Outputs(tmp_path / "out", rounds=4), Teller())
+    result = trace(recipe(root, "/srv/job/run.sh"), Outputs(tmp_path / "out", rounds=4), Progress())
     assert result.verdict.passed
     assert 1 < len(rounds) <= 4
     assert result.verdict.repaired
@@ -104,7 +105,7 @@ def test_repair_converges_when_half_of_the_closure_was_taken_away(
 @needs_root
 @requires("mmdebstrap")
 def test_names_that_were_listed_come_back_when_nothing_else_explains_the_difference(root: Path, tmp_path: Path) -> None:
-    result = trace(recipe(root, "ls", "/srv/list"), Outputs(tmp_path / "out"), Teller())
+    result = trace(recipe(root, "ls", "/srv/list"), Outputs(tmp_path / "out"), Progress())
     assert result.verdict.passed
     why = reasons(result)
     assert "its directory was listed by /usr/bin/ls" in why["/srv/list/a"]
@@ -116,7 +117,7 @@ def test_names_that_were_listed_come_back_when_nothing_else_explains_the_differe
 @requires("mmdebstrap")
 def test_without_repair_a_failing_check_publishes_nothing(root: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed, match="its content differs"):
-        trace(recipe(root, "ls", "/srv/list"), Outputs(tmp_path / "out", repair=False), Teller())
+        trace(recipe(root, "ls", "/srv/list"), Outputs(tmp_path / "out", repair=False), Progress())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,7 +126,7 @@ def test_without_repair_a_failing_check_publishes_nothing(root: Path, tmp_path: 
 def test_what_is_excluded_stays_out_whatever_a_repair_wants(root: Path, tmp_path: Path) -> None:
     wanted = recipe(root, "/srv/job/run.sh", exclude=("/srv/tables",))
     with pytest.raises(CheckFailed, match="/srv/tables/one"):
-        trace(wanted, Outputs(tmp_path / "out"), Teller())
+        trace(wanted, Outputs(tmp_path / "out"), Progress())
 
 
 @needs_root
@@ -133,7 +134,7 @@ def test_what_is_excluded_stays_out_whatever_a_repair_wants(root: Path, tmp_path
 def test_a_lookup_in_vain_that_changes_nothing_is_said_to_be_harmless(root: Path, tmp_path: Path) -> None:
     command = ("bash", "-c", "cat /srv/list/a; test -e /srv/list/b; echo done")
     wanted = recipe(root, *command, exclude=("/srv/list/b",))
-    result = trace(wanted, Outputs(tmp_path / "out"), Teller())
+    result = trace(wanted, Outputs(tmp_path / "out"), Progress())
     assert result.verdict.passed
     (miss,) = [each for each in result.verdict.misses if each.path == "/srv/list/b"]
     assert miss.who == "/usr/bin/bash"
@@ -145,8 +146,8 @@ def test_a_lookup_in_vain_that_changes_nothing_is_said_to_be_harmless(root: Path
 @requires("mmdebstrap")
 def test_a_recording_of_another_run_is_completed_from_the_fat_root(root: Path, tmp_path: Path) -> None:
     """The check's own exercise is run in the fat root, so what that touches is known when misses are not enough."""
-    recording, _ = record(recipe(root, "bash", "-c", "exit 0"), Teller())
-    result = build([recording], recipe(root, "/srv/job/run.sh"), Outputs(tmp_path / "out"), Teller())
+    recording = record(recipe(root, "bash", "-c", "exit 0"), Progress()).recording
+    result = build([recording], recipe(root, "/srv/job/run.sh"), Outputs(tmp_path / "out"), Progress())
     assert result.verdict.passed
     assert "/srv/tables/one" in reasons(result)
 

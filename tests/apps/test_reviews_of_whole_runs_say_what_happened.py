@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from slimmer import recipe as recipes
@@ -80,7 +80,7 @@ def test_the_recipe_is_valid_by_its_schema_which_knows_every_field(out: Path) ->
         ),
         reach=recipes.Reach(include=("/x",), scanner_data=False),
         image=recipes.ImageOptions(entrypoint=("/x",), source_date_epoch=5, label={"a": "b"}),
-        repairs=(recipes.Repair("/x", ("/bin/y",), ("read",), "listed"),),
+        repairs=(recipes.Miss("/x", ("/bin/y",), ("read",), "listed"),),
     )
     valid(tomllib.loads(full.dump()), "recipe")
     properties = json.loads((SCHEMAS / "recipe.schema.json").read_text())["properties"]
@@ -90,7 +90,7 @@ def test_the_recipe_is_valid_by_its_schema_which_knows_every_field(out: Path) ->
         ("reach", recipes.Reach),
         ("image", recipes.ImageOptions),
         ("run", recipes.Run),
-        ("repair", recipes.Repair),
+        ("repair", recipes.Miss),
     ):
         found = properties[name].get("items", properties[name])["properties"]
         assert set(found) == {field.name for field in dataclasses.fields(kind)}, name
@@ -99,7 +99,7 @@ def test_the_recipe_is_valid_by_its_schema_which_knows_every_field(out: Path) ->
 def test_answers_of_verbs_are_valid_by_their_schemas(slim: Slim, out: Path, tmp_path: Path) -> None:
     valid(json.loads(slim("why", out, "/usr/bin/perl", "--json").stdout), "why")
     valid(json.loads(slim("diff", out, out, "--json").stdout), "diff")
-    valid(json.loads(slim("build", "--reproduce", out, "--json", "-q").stdout), "reproduction")
+    valid(json.loads(slim("reproduce", out, "--json", "-q").stdout), "reproduction")
     policy = tmp_path / "policy.toml"
     policy.write_text('[limits]\nsize = "1 kB"\n[deny]\nrisks = ["interpreter"]\n')
     done = slim("gate", out, "--policy", policy, "--json", code=3)

@@ -23,7 +23,7 @@ def row(application: Application) -> tuple[str, list[str]]:
             result, verdict = reach(application, Path(folder) / "out")
         except (TracerError, RootUnavailable) as error:
             return f"{application.name:<12} {str(error)[:1500]}", []
-    report = result.product.report
+    report = result.report
     # A command is two comparisons, its end and its output; a request is one.
     failed = {each.what.removesuffix(": output"): each.problem for each in verdict.comparisons if each.problem}
     passed = application.held_out_count - len(failed)

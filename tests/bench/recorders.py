@@ -5,7 +5,7 @@
 Runs are interleaved (every recorder once, then again) and medians compared, so that a busy machine hurts
 all alike. For servers the ratio is of requests a second. Start-up of the recorder is
 not in the ratios and stands below the table. What a stop
-costs, and where it goes, stands in tracer.notify.
+costs, and where it goes, stands in tracer.recorder.notify.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer import service
 from tracer.errors import TracerError
-from tracer.recorder import Choice, ServiceOptions
+from tracer.recorder import service
+from tracer.recorder.protocol import Choice, ServiceOptions
 
 OURS = {choice.value: choice for choice in (Choice.NOTIFY, Choice.PTRACE, Choice.FANOTIFY, Choice.FANOTIFY_NOTIFY)}
 OTHERS = {
@@ -126,7 +126,7 @@ def prepare(scratch: Path, files: int) -> None:
 @contextlib.contextmanager
 def running(argv: Sequence[str], recorder: str, starts: dict[str, list[float]]) -> Iterator[tuple[int, float]]:
     """A started command (its process id and the moment it started), killed and its recording taken at the end."""
-    recording: service.Service | None = None
+    recording: service.RecorderProcess | None = None
     if recorder in OURS:
         begin = time.perf_counter()
         recording = service.start(ServiceOptions(choice=OURS[recorder]))

@@ -102,10 +102,10 @@ def main() -> None:
                 "deflate alone": lambda: alone(lay),
                 "slimmer": ours,
                 "slimmer again": ours,
-                "umoci unpack": lambda number=number: run(
+                "umoci unpack": lambda number=number: run(  # type: ignore[misc]
                     "umoci", "unpack", "--image", f"{lay}:app", work / f"bundle{number}"
                 ),
-                "podman pull": lambda conf=conf: run(
+                "podman pull": lambda conf=conf: run(  # type: ignore[misc]
                     "podman", "pull", "--quiet", f"oci:{lay}:app", CONTAINERS_STORAGE_CONF=str(conf)
                 ),
             }

@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer import service
-from tracer.recorder import Choice, ServiceOptions
+from tracer.recorder import service
+from tracer.recorder.protocol import Choice, ServiceOptions
 from tracer.recording import Recording
 
 STOP_BASED = (Choice.NOTIFY, Choice.PTRACE)
@@ -81,7 +81,7 @@ def wait(pid: int, seconds: float) -> int:
 
 
 def _become(
-    running: service.Service,
+    running: service.RecorderProcess,
     argv: Sequence[str] | Callable[[], object],
     cwd: str | os.PathLike[str],
     env: Mapping[str, str] | None,

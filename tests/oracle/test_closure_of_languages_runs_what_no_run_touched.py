@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.languages import LANGUAGE_RULES
+from slimmer.closure.commands.shebang import ScriptRule
+from slimmer.closure.languages.registry import LANGUAGE_RULES
 from slimmer.closure.model import Application
-from slimmer.closure.scripts import ScriptRule
 from slimmer.packages.index import index
 from slimmer.root.directory import DirectoryRoot
 from tests.oracle.closures import lay, run

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.grow import grow
-from slimmer.closure.libraries import library_rules
+from slimmer.closure.binaries.dlopen import library_rules
 from slimmer.closure.model import Application, Level
 from slimmer.closure.recorded import RecordedRule
+from slimmer.closure.worklist import grow
 from slimmer.elf.loader import Loader, Resolved
 from slimmer.elf.versions import Problem, check
 from slimmer.root.directory import DirectoryRoot

@@ -57,7 +57,17 @@ def test_python_reads_every_header_as_it_was_meant(packed: Packed) -> None:
 @needs_root
 @requires("tar")
 def test_gnu_tar_unpacks_the_same_tree(packed: Packed, tmp_path: Path) -> None:
-    command = ["tar", "-xp", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", tmp_path, "-f", packed.layer]
+    command: list[str | Path] = [
+        "tar",
+        "-xp",
+        "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "-C",
+        tmp_path,
+        "-f",
+        packed.layer,
+    ]
     subprocess.run(command, check=True, capture_output=True)
     assert fidelity.listing(tmp_path) == packed.expected
 
@@ -65,7 +75,7 @@ def test_gnu_tar_unpacks_the_same_tree(packed: Packed, tmp_path: Path) -> None:
 @needs_root
 @requires("umoci")
 def test_umoci_unpacks_the_same_tree(packed: Packed, tmp_path: Path) -> None:
-    command = ["umoci", "raw", "unpack", "--image", f"{packed.layout}:latest", tmp_path / "rootfs"]
+    command: list[str | Path] = ["umoci", "raw", "unpack", "--image", f"{packed.layout}:latest", tmp_path / "rootfs"]
     subprocess.run(command, check=True, capture_output=True)
     assert fidelity.listing(tmp_path / "rootfs") == packed.expected
 

@@ -20,15 +20,15 @@ from cryptography.x509.oid import NameOID
 
 from slimmer.cli.main import main
 from slimmer.errors import SlimmerError
-from slimmer.image import document
 from slimmer.image.config import ImageConfig
 from slimmer.image.index import push_index
 from slimmer.image.layer import LayerOptions
 from slimmer.image.layout import Image, build_image, read_layout
-from slimmer.image.push import How, Progress, PushOptions, push, push_referrer
-from slimmer.image.reference import Reference
-from slimmer.image.registry import Registry, RegistryOptions
-from slimmer.image.transport import Retry
+from slimmer.image.push import BlobStatus, Progress, PushOptions, push, push_referrer
+from slimmer.registry import document
+from slimmer.registry.client import Registry, RegistryOptions
+from slimmer.registry.reference import Reference
+from slimmer.registry.transport import Retry
 from tests import daemons
 from tests.daemons import PASSWORD, USER, RegistryServer
 from tests.image_trees import of_files
@@ -65,7 +65,7 @@ def test_what_is_pushed_is_pulled_back_bit_for_bit(
     name = f"{registry.host}/pushed/in-chunks-of-{chunk}:1"
     told: list[Progress] = []
     assert push(place, f"docker://{name}", PushOptions(chunk=chunk, progress=told.append)) == image.manifest_digest
-    assert {each.how for each in told} == {How.SENDING, How.UPLOADED}
+    assert {each.how for each in told} == {BlobStatus.SENDING, BlobStatus.UPLOADED}
     skopeo("copy", "-q", "--src-tls-verify=false", f"docker://{name}", f"oci:{tmp_path}/back:latest")
     assert read_layout(tmp_path / "back").manifest == read_layout(place).manifest
     for blob in (place / "blobs/sha256").iterdir():
@@ -84,11 +84,11 @@ def test_what_is_there_is_not_sent_again_and_what_is_elsewhere_is_mounted(
     told: list[Progress] = []
     push(place, f"{registry.host}/mount/source:1")
     push(place, f"{registry.host}/mount/source:2", PushOptions(progress=told.append))
-    assert {each.how for each in told if each.sent} == {How.EXISTS}
+    assert {each.how for each in told if each.sent} == {BlobStatus.EXISTS}
     told.clear()
     options = PushOptions(mount_from=("mount/nothing-there", "mount/source"), progress=told.append)
     digest = push(place, f"{registry.host}/mount/target:1", options)
-    assert {each.how for each in told if each.sent} == {How.MOUNTED}
+    assert {each.how for each in told if each.sent} == {BlobStatus.MOUNTED}
     assert digest == image.manifest_digest
 
 
@@ -207,5 +207,5 @@ def test_an_unknown_certificate_is_refused_unless_told_or_trusted(
         trusted = tmp_path / "certs.d"
         (trusted / server.host).mkdir(parents=True)
         os.link(tls[0], trusted / server.host / "ca.crt")
-        monkeypatch.setattr("slimmer.image.transport.CERTIFICATE_DIRECTORIES", (str(trusted),))
+        monkeypatch.setattr("slimmer.registry.transport.CERTIFICATE_DIRECTORIES", (str(trusted),))
         assert push(place, f"{server.host}/tls:2") == image.manifest_digest

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from fixtures.roots import cache
-from slimmer.closure.families import FamilyRule
-from slimmer.closure.grow import Closure
-from slimmer.closure.profile_rules import ProfileRule
-from slimmer.closure.profiles import load_all
+from slimmer.closure.ownership.package_families import FamilyRule
+from slimmer.closure.profiles.load import load_all
+from slimmer.closure.profiles.rule import ProfileRule
+from slimmer.closure.worklist import Closure
 from tests.support import plant, requires
 from tests.unit.profiles_support import closure, recorded
 
@@ -34,13 +34,14 @@ PACKAGES = [
     "libc6-dev", "libfontconfig1", "libgcc-12-dev", "libgdk-pixbuf-2.0-0", "libglib2.0-0", "libgs-common",
     "libgs10", "libgs10-common", "libkrb5-3", "libldap-2.5-0", "libldap-common", "libmagic-mgc", "libmagic1",
     "libmagickcore-6.q16-6", "libmariadb3", "libnginx-mod-http-echo", "libodbc2", "libpam-modules",
-    "libpam-runtime", "libpam0g", "libperl5.36", "libpython3.11-minimal", "libpython3.11-stdlib", "libruby3.1",
-    "libsasl2-2", "libsasl2-modules", "libsasl2-modules-db", "libssl3", "libtcl8.6", "libtinfo6", "libx11-6",
+    "libpam-runtime", "libpam0g", "libperl5.36", "libproj25", "libpython3.11-minimal", "libpython3.11-stdlib",
+    "libruby3.1", "libsasl2-2", "libsasl2-modules", "libsasl2-modules-db", "libssl3", "libtcl8.6", "libtinfo6",
+    "libx11-6",
     "libx11-data", "lua-socket", "lua5.4", "mariadb-common", "mariadb-server", "mariadb-server-core", "media-types",
     "memcached", "ncurses-base", "netbase", "nginx", "nginx-common", "openjdk-17-jre-headless", "openssh-client",
     "openssh-server", "openssl", "perl-base", "perl-modules-5.36", "php8.2-cli", "php8.2-common", "postgresql-15",
-    "postgresql-client-15", "postgresql-client-common", "python3.11-minimal", "redis-server", "redis-tools",
-    "rsync", "ruby3.1", "s6", "sqlite3", "tcl8.6", "tesseract-ocr", "tesseract-ocr-eng", "tzdata",
+    "postgresql-client-15", "postgresql-client-common", "proj-data", "python3.11-minimal", "redis-server",
+    "redis-tools", "rsync", "ruby3.1", "s6", "sqlite3", "tcl8.6", "tesseract-ocr", "tesseract-ocr-eng", "tzdata",
     "unixodbc-common", "wget",
 ]
 # fmt: on
@@ -237,6 +238,10 @@ CASES = {
             "/usr/share/postgresql/15/man",
         ),
     ),
+    "proj": Case(
+        read=(f"{LIB}/libproj.so.25",),
+        kept=("/usr/share/proj/proj.db", "/usr/share/proj/proj.ini", "/usr/share/proj/CHENYX06.gsb"),
+    ),
     "python": Case(
         executed=("/usr/bin/python3.11",),
         kept=("/usr/lib/python3.11/encodings/idna.py", "/usr/lib/python3.11/traceback.py"),
@@ -284,7 +289,10 @@ CASES = {
     "x11": Case(read=(f"{LIB}/libX11.so.6.4.0",), kept=("/usr/share/X11/locale/C/XLC_LOCALE",)),
 }
 # Profiles that are lists for other rules, or whose packages are large or not Debian's.
-ELSEWHERE = {"application", "busybox", "documentation", "programs", "fhs", "ffmpeg", "icu", "node", "sqlite"}
+ELSEWHERE = {
+    *("application", "busybox", "cgit", "colour", "configuration", "documentation", "programs", "fhs", "ffmpeg", "icu"),
+    *("node", "sqlite", "words", "dnsmasq", "lighttpd", "octave", "r", "servers", "shell", "tomcat", "workflows"),
+}
 
 
 @pytest.fixture(scope="module")

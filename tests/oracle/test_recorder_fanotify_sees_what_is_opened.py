@@ -13,10 +13,11 @@ import pytest
 
 from tests.oracle.recorder_harness import record
 from tests.support import needs_root, plant, requires
-from tracer.collector import Collector
 from tracer.errors import TracerError
-from tracer.fanotify import Tree, Watcher, probe
-from tracer.recorder import Choice
+from tracer.recorder.access_log import AccessLog
+from tracer.recorder.command_tree import CommandTree
+from tracer.recorder.fanotify import Watcher, probe
+from tracer.recorder.protocol import Choice
 from tracer.recording import Kind, Recording
 from tracer.watch import watch
 
@@ -108,7 +109,7 @@ def test_an_overlay_is_watched_by_descriptors(overlay: Path) -> None:
 
 
 def test_known_files_are_not_told_again(tree: Path) -> None:
-    watcher = Watcher(Collector(()), reads=True)
+    watcher = Watcher(AccessLog(), reads=True)
     watcher.watch_directory(str(tree))
     try:
         subprocess.run(["cat", tree / "data/read"], check=True, capture_output=True)
@@ -117,7 +118,7 @@ def test_known_files_are_not_told_again(tree: Path) -> None:
         # Many more than what others on the machine may open meanwhile: the mark is on the whole mount.
         script = f"import os\nfor i in range(9000): f = os.open('{tree}/data/read', 0); os.read(f, 9); os.close(f)"
         subprocess.run(["/usr/bin/python3", "-I", "-S", "-c", script], check=True)
-        told = watcher._collector.processes.programs
+        told = watcher._log.processes.programs
         assert watcher.read() < 9000
         assert sum(b"/data/read" in scope for each in told.values() for scope in each.scopes.values()) == 1
     finally:
@@ -143,16 +144,42 @@ def test_what_cannot_be_watched_is_told(tmp_path: Path) -> None:
 
 
 def test_only_the_tree_of_the_command_counts() -> None:
-    tree = Tree()
+    tree = CommandTree()
     child = subprocess.Popen(["sleep", "9"])
     try:
         assert os.getpid() not in tree
         tree.add(child.pid)
         assert child.pid in tree
-        assert 1 not in tree
+        assert 1 not in tree  # it has no parent at all
     finally:
         child.kill()
         child.wait()
+
+
+_SHORT_LIVES = """
+import os
+for _ in range(3000):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.write(1, child.to_bytes(4, "little"))
+    os.waitpid(child, 0)
+"""
+
+
+def test_processes_that_are_just_ending_are_of_the_command() -> None:
+    """While a process is reaped the kernel gives it no parent: read at that moment, it is no stranger."""
+    tree = CommandTree()
+    strangers = 0
+    with subprocess.Popen(["/usr/bin/python3", "-I", "-S", "-c", _SHORT_LIVES], stdout=subprocess.PIPE) as starter:
+        tree.add(starter.pid)
+        assert starter.stdout is not None
+        while number := starter.stdout.read(4):
+            before = tree.unseen
+            while tree.unseen == before and not strangers:
+                strangers += int.from_bytes(number, "little") not in tree
+                tree.tick()
+    assert strangers == 0
 
 
 @pytest.mark.parametrize("choice", [Choice.FANOTIFY, Choice.FANOTIFY_NOTIFY], ids=lambda choice: choice.value)

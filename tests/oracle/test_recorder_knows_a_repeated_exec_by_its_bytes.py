@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.recorder_harness import STOP_BASED, Done, record
-from tracer.processes import Processes
-from tracer.recorder import Choice
-from tracer.tracee import Program
+from tracer.recorder.processes import Processes
+from tracer.recorder.protocol import Choice
+from tracer.recorder.tracee import Program
 
 both = pytest.mark.parametrize("choice", STOP_BASED, ids=lambda choice: choice.value)
 TRUE = os.path.realpath("/bin/true")

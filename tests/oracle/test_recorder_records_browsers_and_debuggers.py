@@ -13,7 +13,7 @@ import pytest
 from tests.oracle.recorder_harness import STOP_BASED, record
 from tests.running import NOBODY
 from tests.support import needs_root, requires
-from tracer.recorder import Choice
+from tracer.recorder.protocol import Choice
 
 both = pytest.mark.parametrize("choice", STOP_BASED, ids=lambda choice: choice.value)
 

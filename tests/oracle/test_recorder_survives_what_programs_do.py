@@ -19,8 +19,9 @@ import pytest
 
 from tests.oracle.recorder_harness import STOP_BASED, Done, record
 from tests.support import needs_root, requires
-from tracer.recorder import Choice, ServiceOptions
-from tracer.syscalls import NEWER
+from tracer.kernel.syscalls import NEWER
+from tracer.recorder import server
+from tracer.recorder.protocol import Choice, ServiceOptions
 
 both = pytest.mark.parametrize("choice", STOP_BASED, ids=lambda choice: choice.value)
 PYTHON = (sys.executable, "-I", "-S", "-c")
@@ -369,7 +370,7 @@ def test_a_program_with_a_filter_and_a_listener_of_its_own(choice: Choice, tmp_p
     done = _python(
         "import ctypes, os, sys\n"
         f"sys.path.insert(0, {os.getcwd()!r})\n"
-        "from tracer import seccomp\n"
+        "from tracer.kernel import seccomp\n"
         "code = seccomp.filter_for(seccomp.RET_ALLOW, ())\n"
         "seccomp.install(code, listener=False); os.path.exists('/filtered')\n"
         "try: seccomp.install(code, listener=True); print('given')\n"
@@ -468,7 +469,7 @@ def test_the_service_dies_with_its_caller_and_the_traced_tree_does_not_hang(choi
     script = (
         "import os, sys, time\n"
         f"sys.path.insert(0, {os.getcwd()!r})\n"
-        "from tracer import service\nfrom tracer.recorder import Choice, ServiceOptions\n"
+        "from tracer.recorder import service\nfrom tracer.recorder.protocol import Choice, ServiceOptions\n"
         f"running = service.start(ServiceOptions(choice=Choice({choice.value!r})))\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"
@@ -485,7 +486,7 @@ def test_the_service_dies_with_its_caller_and_the_traced_tree_does_not_hang(choi
     caller.stdout.close()
     try:
         assert _gone(recorder)
-        if choice is Choice.PTRACE:  # notify leaves that to whoever runs commands: see tracer.recorder
+        if choice is Choice.PTRACE:  # notify leaves that to whoever runs commands: see tracer.recorder.protocol
             assert _gone(traced)
     finally:
         if os.path.exists(f"/proc/{traced}"):
@@ -555,7 +556,6 @@ def test_a_program_that_forks_without_end_cannot_take_the_recorder_down(choice: 
         "resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))\n"
         "os.setgid(65123); os.setuid(65123)\n"
         "end = time.monotonic() + 20\n"
-        "first = os.getpid()\n"
         f"while time.monotonic() < end and not os.path.exists({str(over)!r}):\n"
         "    try:\n"
         "        pid = os.fork()\n"
@@ -563,7 +563,11 @@ def test_a_program_that_forks_without_end_cannot_take_the_recorder_down(choice: 
         f"        open({str(over)!r}, 'w').close()\n"
         "        continue\n"
         "    if pid == 0: os.path.exists(f'/bomb/{os.getpid() % 7}')\n"
-        "if os.getpid() == first: time.sleep(2)\n"  # the others see that it is over
+        "while True:\n"  # each for its own: all of them have looked when the first is done
+        "    try:\n"
+        "        os.wait()\n"
+        "    except ChildProcessError:\n"
+        "        break\n"
     )
     try:
         done = _python(script, choice, tmp_path)
@@ -574,3 +578,15 @@ def test_a_program_that_forks_without_end_cannot_take_the_recorder_down(choice: 
     assert done.kinds(str(over)) >= {"write", "stat"}
     after = _python("import os; os.path.exists('/after')", choice, tmp_path)
     assert (after.code, "/after" in after.paths) == (0, True)
+
+
+@both
+def test_forgetting_never_comes_between_the_steps_of_a_stop(
+    choice: Choice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remembered is dropped a few times a second: here thousands of times, so that every step meets it."""
+    monkeypatch.setattr(server, "_TICK", 0.0003)
+    script = "i=0; while [ $i -lt 3000 ]; do /bin/true; /bin/false; i=$((i+1)); done; [ -e /last ]; exit 7"
+    done = record(["/bin/sh", "-c", script], choice, cwd=tmp_path)
+    assert done.code == 7
+    assert {"/bin/true", "/bin/false", "/last"} <= done.paths

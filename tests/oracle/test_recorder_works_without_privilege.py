@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs_root
-from tracer.recorder import Choice
+from tracer.recorder.protocol import Choice
 
 pytestmark = needs_root
 
@@ -35,7 +35,7 @@ else:
 os.chdir("/")
 libc.prctl(4, 1, 0, 0, 0)
 from tests.oracle.recorder_harness import record
-from tracer.recorder import Choice
+from tracer.recorder.protocol import Choice
 done = record({argv!r}, Choice({choice!r}), output={output!r})
 print(done.code)
 print("\\n".join(sorted(done.paths)))

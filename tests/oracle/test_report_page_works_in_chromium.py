@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, Reason
 from slimmer.packages.model import Package, PackageType
 from slimmer.report.build import ReportBuilder
+from slimmer.report.findings import Finding, Severity
 from slimmer.report.html import write_html
 from slimmer.report.model import KeptPath, Mark, RemovedPath, Report, Risk, Subject
 from slimmer.report.output import Output
+from slimmer.report.vulnerabilities import assess
 from slimmer.report.words import size
 from slimmer.report.write import write_manifest, write_removed, write_report
 from slimmer.root.model import Entry, FileType
@@ -83,9 +85,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     top = tmp_path_factory.mktemp("page")
     fat = plant(top / "fat", TREE)
     (fat / "usr/bin/su").chmod(0o4755)
-    doubts = [Unsure("dlopen-string", "/usr/lib/libssl.so.3", "names libx.so, which is not kept", 60)]
+    warnings = [ClosureWarning("dlopen-string", "/usr/lib/libssl.so.3", "names libx.so, which is not kept", 60)]
     old = make_output(top / "old", fat, {path: KEPT[path] for path in list(KEPT)[:3]})
-    new = make_output(top / "new", fat, KEPT, unsure=doubts)
+    new = make_output(top / "new", fat, KEPT, warnings=warnings)
     for name, against in (("plain.html", None), ("diff.html", Output(old))):
         with open(top / name, "w", encoding="utf-8") as stream:
             write_html(stream, Output(new), against)
@@ -238,8 +240,8 @@ def test_a_risk_in_the_figures_leads_to_its_paths(page: Drive, outputs: tuple[Pa
     driver = page(outputs[0])
     driver.find_element(By.CSS_SELECTOR, "[data-risk=shell]").click()
     assert rows(driver, "risks") == ["/usr/bin/dash"]
-    driver.find_element(By.ID, "go-doubts").click()
-    assert rows(driver, "doubts") == ["/usr/lib/libssl.so.3"]
+    driver.find_element(By.ID, "go-warnings").click()
+    assert rows(driver, "warnings") == ["/usr/lib/libssl.so.3"]
 
 
 def test_the_map_shows_weights_and_opens_folders(page: Drive, outputs: tuple[Path, Path]) -> None:
@@ -299,6 +301,23 @@ def test_the_changes_since_another_output_are_listed(page: Drive, outputs: tuple
     assert any(each.startswith("setuid") for each in listed)
     assert driver.find_elements(By.ID, "go-changes")
     assert not page(outputs[0]).find_elements(By.ID, "go-changes")
+
+
+def test_a_scans_findings_have_a_part_of_their_own(page: Drive, outputs: tuple[Path, Path], tmp_path: Path) -> None:
+    findings = [
+        Finding("CVE-2024-1", "libssl", "", (PackageType.DEB,), severity=Severity.CRITICAL),
+        Finding("CVE-2024-2", "<b>dash</b>", "1", (PackageType.DEB,), severity=Severity.LOW),
+    ]
+    output = Output(outputs[0].parent / "new")
+    with open(tmp_path / "scanned.html", "w", encoding="utf-8") as stream:
+        write_html(stream, output, scanned=assess(output, findings))
+    driver = page(tmp_path / "scanned.html", "#vulnerabilities", width=360, height=740)
+    first, second = driver.find_elements(By.CSS_SELECTOR, "#tab-vulnerabilities li")
+    assert "stays critical CVE-2024-1 libssl" in first.text.replace("\n", " ")
+    assert "NEEDED by" in first.text
+    assert "<b>dash</b> 1" in second.text
+    assert driver.execute_script("return document.documentElement.scrollWidth") == 360
+    assert driver.find_element(By.ID, "go-vulnerabilities").get_attribute("aria-selected") == "true"
 
 
 @pytest.mark.parametrize("place", ["#overview", "#kept", "#packages", "#risks", "#path=/usr/bin/app"])
@@ -377,10 +396,10 @@ def test_two_hundred_thousand_rows_are_drawn_as_they_come_into_view(page: Drive,
         write_html(stream, output)
     assert (tmp_path / "big.html").stat().st_size < 4_000_000
     driver = page(tmp_path / "big.html", "#removed")
-    assert count(driver, "removed").startswith("198,000 of 198,000")
+    assert count(driver, "removed").startswith("60,000 of 60,000")
     assert len(rows(driver, "removed")) < 80
     driver.find_element(By.CSS_SELECTOR, "#tab-removed .grid").send_keys(Keys.END)
-    assert rows(driver, "removed")[-1] == "/usr/lib/part039/module49/file99.so"
-    search(driver, "removed", "part031 module07 file42")
-    assert rows(driver, "removed") == ["/usr/lib/part031/module07/file42.so"]
+    assert rows(driver, "removed")[-1] == "/usr/lib/part012/module06/file06.so"  # what is left is in removed.json
+    search(driver, "removed", "part011 module07 file42")
+    assert rows(driver, "removed") == ["/usr/lib/part011/module07/file42.so"]
     assert json.loads(driver.execute_script("return JSON.stringify(document.querySelectorAll('.row').length)")) < 160

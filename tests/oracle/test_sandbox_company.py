@@ -11,8 +11,8 @@ import pytest
 
 from tests.running import ENV, NOBODY, as_user, readable_directory, run, session_directories, small_root
 from tests.support import needs_root
-from tracer import mounts, userns
 from tracer.errors import TracerError
+from tracer.kernel import mounts, userns
 from tracer.session import Command, Session, SessionOptions
 
 pytestmark = needs_root

@@ -11,9 +11,9 @@ import pytest
 
 from tests.running import NOBODY, as_user, run
 from tests.support import needs_root, requires, root_of
-from tracer import qemu
 from tracer.errors import TracerError
 from tracer.recording import Kind, Recording
+from tracer.runner import qemu
 from tracer.session import Command, Session, SessionOptions
 
 pytestmark = [
@@ -54,7 +54,10 @@ def test_the_recording_of_a_foreign_root_names_the_guests_paths_only(
     if uid and not reachable(root, uid):
         pytest.skip("the fixtures' directory cannot be entered by other users")
     host = sorted(os.listdir(HOST)) if HOST.exists() else []
-    work = lambda: record(root, architecture)  # noqa: E731
+
+    def work() -> tuple[str, Recording, str]:
+        return record(root, architecture)
+
     said, recording, explanation = as_user(uid, work) if uid else work()
     assert "registered in the sandbox alone" in explanation
     assert said.splitlines()[-1] == "done"

@@ -13,8 +13,10 @@ import pytest
 
 from tests.running import ENV, NOBODY, as_user, photograph, readable_directory, run, small_root
 from tests.support import needs_root, requires, root_of
-from tracer import aside, filters, userns
 from tracer.errors import TracerError
+from tracer.kernel import filters, userns
+from tracer.kernel.bpf import op
+from tracer.runner import before_image
 from tracer.session import Bind, Command, Isolation, Outcome, Session, SessionOptions
 
 pytestmark = needs_root
@@ -66,7 +68,7 @@ def test_the_state_before_the_run_is_kept_for_root_and_for_a_user(place: Path, u
     }
     assert outcome.saved[f"{place}/dir"] is not None
     assert outcome.saved[f"{place}/moved"] is None
-    assert isinstance(outcome.saved[f"{place}/gone"], aside.Saved)
+    assert isinstance(outcome.saved[f"{place}/gone"], before_image.BeforeImage)
     assert outcome.recording is not None
     assert outcome.recording.commands[0][0] == "sh"
     assert f"{place}/kept" in {each.path for each in outcome.recording.accesses}
@@ -99,10 +101,10 @@ def refuse_unshare() -> None:
     filters.install(
         b"".join(
             (
-                filters._op(0x20, 0),
-                filters._jump(0x15, number, 0, 1),
-                filters._op(0x06, 0x00050000 | 1),
-                filters._op(0x06, 0x7FFF0000),
+                op(0x20, 0),
+                op(0x15, number, 0, 1),
+                op(0x06, 0x00050000 | 1),
+                op(0x06, 0x7FFF0000),
             )
         )
     )

@@ -23,6 +23,7 @@ from slimmer.root.directory import DirectoryRoot
 from slimmer.root.image import ImageRoot
 from slimmer.root.model import FileType, Root
 from slimmer.root.source import open_image
+from tests.layer_stacks import stack
 from tests.support import needs_root, requires, root_of
 from tests.unit.imagemaker import Item, layout, tar
 
@@ -170,6 +171,23 @@ def test_any_layers_are_what_umoci_unpacks(seed: int, tmp_path: Path) -> None:
     root = open_image(reference, cache=tmp_path / "cache")
     theirs = DirectoryRoot(str(tmp_path / "bundle" / "rootfs"))
     same(root, theirs, times=False)
+
+
+@requires("umoci", "podman")
+@pytest.mark.parametrize("seed", range(8))
+def test_stacks_as_builders_write_them_are_what_umoci_and_podman_unpack(
+    seed: int, tmp_path: Path, podman_storage: None
+) -> None:
+    layers, _ = stack(seed)
+    reference = layout(tmp_path / "image", *(tar(*layer) for layer in layers), tag="t")
+    root = open_image(reference, cache=tmp_path / "cache")
+    run("umoci", "unpack", "--image", f"{tmp_path / 'image'}:t", tmp_path / "bundle")
+    same(root, DirectoryRoot(str(tmp_path / "bundle" / "rootfs")), times=False)
+    run("podman", "pull", "--quiet", f"oci:{tmp_path / 'image'}:t")
+    [image] = json.loads(run("podman", "images", "--format", "json"))
+    mounted = run("podman", "image", "mount", image["Id"]).strip()
+    same(root, DirectoryRoot(mounted), times=False)
+    run("podman", "image", "umount", "--force", image["Id"])
 
 
 FORMS = ["oci-archive:{top}/a.tar:app", "docker-archive:{top}/d.tar:host.example/app:1", "oci:{top}/layout2:other"]

@@ -5,32 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from slimmer.closure.grow import Closure, grow
+from slimmer.closure.languages.base import LanguageRule
+from slimmer.closure.languages.registry import INLINE
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, View
-from slimmer.packages.model import Package, PackageIndex
+from slimmer.closure.worklist import Closure, grow
+from slimmer.packages.model import PackageIndex
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.model import Entry, Root
 from tests.support import plant
+from tests.support_roots import Owned
 from tracer.recording import Recording
-
-
-class NoPackages:
-    """An index of nothing: every path is the application's own."""
-
-    def system_packages(self) -> Sequence[Package]:
-        return ()
-
-    def owner(self, path: str) -> Package | None:
-        return None
-
-    def owners(self, path: str) -> Sequence[Package]:
-        return ()
-
-    def files(self, package: Package) -> Sequence[str]:
-        return ()
-
-    def packages(self) -> Sequence[Package]:
-        return ()
 
 
 class Seed(Rule):
@@ -60,9 +44,9 @@ def closure(
     packages: PackageIndex | None = None,
 ) -> Closure:
     """The closure of some seeds under some rules."""
-    made = [Seed(seeds), *(rule() for rule in rules)]
+    made = [Seed(seeds), *(rule(INLINE) if issubclass(rule, LanguageRule) else rule() for rule in rules)]
     return grow(
-        root, recording or Recording(()), packages or NoPackages(), application or Application(), made, highest=level
+        root, recording or Recording(()), packages or Owned(), application or Application(), made, highest=level
     )
 
 

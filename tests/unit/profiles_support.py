@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slimmer.closure.essentials import never
-from slimmer.closure.grow import Closure, grow
 from slimmer.closure.model import Application, Level, Rule
-from slimmer.closure.profiles import Profile, parse
+from slimmer.closure.profiles.load import Profile, parse
 from slimmer.closure.recorded import RecordedRule
+from slimmer.closure.worklist import Closure, grow
 from slimmer.packages.index import index
 from slimmer.root.directory import DirectoryRoot
 from tests.support import plant

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.application import ApplicationRule, dropped
 from slimmer.closure.model import Application
-from slimmer.closure.profiles import load_all
-from slimmer.closure.units import Units
+from slimmer.closure.ownership.application import ApplicationRule, dropped
+from slimmer.closure.ownership.units import Units
+from slimmer.closure.profiles.load import load_all
 from slimmer.packages.index import index
 from slimmer.root.directory import DirectoryRoot
 from tests.support import plant
@@ -219,4 +219,4 @@ def test_a_large_unit_is_kept_and_mentioned(top: Path) -> None:
     small = profile('why = "x"\n[application]\ncontainers = ["/etc"]\nlarge = 3\n')
     grown = closure(top, recorded(read=["/app/main.py"]), [ApplicationRule([small])])
     assert "/app/lib/util.py" in grown.paths
-    assert [(doubt.kind, doubt.path) for doubt in grown.unsure] == [("large-application", "/app")]
+    assert [(warning.kind, warning.path) for warning in grown.warnings] == [("large-application", "/app")]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import plant
-from tracer import aside
+from tracer.runner import before_image
 
 TREE: dict[str, str | bytes | None] = {
     "d/a": "one\n",
@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, tmp: Path) -> None:
         self.root = plant(tmp / "root", TREE)
-        self.store = aside.Store(tmp / "saved")
+        self.store = before_image.Store(tmp / "saved")
         self._saved = tmp / "saved"
         self.before = state(self.root)
 
@@ -69,7 +69,7 @@ class Run:
     def restored(self) -> dict[str, tuple[object, ...]]:
         """The present state with what `load` says put over it."""
         now = state(self.root)
-        for path, saved in aside.load(self._saved).items():
+        for path, saved in before_image.load(self._saved).items():
             name = os.path.relpath(path, self.root)
             if name.startswith(".."):
                 continue
@@ -102,7 +102,7 @@ def test_a_written_a_removed_and_a_new_file_are_as_before(tmp_path: Path) -> Non
     run.remove("d/link")
     run.write("d/link", "now a file")
     assert run.restored() == run.before
-    saved = aside.load(tmp_path / "saved")
+    saved = before_image.load(tmp_path / "saved")
     assert saved[f"{run.root}/new"] is None
     kept = saved[f"{run.root}/d/a"]
     assert kept is not None
@@ -113,7 +113,7 @@ def test_a_written_a_removed_and_a_new_file_are_as_before(tmp_path: Path) -> Non
 def test_what_was_opened_for_writing_and_never_written_is_not_mentioned(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.tell("d/a")
-    assert aside.load(tmp_path / "saved") == {}
+    assert before_image.load(tmp_path / "saved") == {}
 
 
 def test_a_renamed_directory_is_known_with_all_that_came_along(tmp_path: Path) -> None:
@@ -180,17 +180,17 @@ def test_any_sequence_of_changes_is_undone(
 
 def test_limits_are_kept_and_told(tmp_path: Path) -> None:
     root = plant(tmp_path / "root", {"large": "x" * 5000, "small": "y", "second": "z" * 3000})
-    store = aside.Store(tmp_path / "saved", file_limit=4096, total_limit=3000)
+    store = before_image.Store(tmp_path / "saved", file_limit=4096, total_limit=3000)
     for name in ("large", "second", "small"):
         store.before_change(f"{root}/{name}")
         (root / name).write_text("changed")
-    saved = aside.load(tmp_path / "saved")
+    saved = before_image.load(tmp_path / "saved")
     large = saved[f"{root}/large"]
     assert large is not None
     assert large.content is None
     assert large.size == 5000
     assert "too large" in large.problem
-    assert len(aside.problems(tmp_path / "saved")) == 2  # no room is left for the third
+    assert len(before_image.problems(tmp_path / "saved")) == 2  # no room is left for the third
 
 
 def test_sparse_files_stay_sparse_and_xattrs_are_kept(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_sparse_files_stay_sparse_and_xattrs_are_kept(tmp_path: Path) -> None:
         os.setxattr(path, "user.kept", b"\0value")
     except OSError:
         pytest.skip("no user xattrs in the temporary directory")
-    store = aside.Store(tmp_path / "saved")
+    store = before_image.Store(tmp_path / "saved")
     store.before_change(str(path))
     path.unlink()
-    saved = aside.load(tmp_path / "saved")[str(path)]
+    saved = before_image.load(tmp_path / "saved")[str(path)]
     assert saved is not None
     assert saved.content is not None
     assert saved.xattrs == {"user.kept": b"\0value"}
@@ -218,7 +218,7 @@ def test_sparse_files_stay_sparse_and_xattrs_are_kept(tmp_path: Path) -> None:
 
 
 def test_devices_and_proc_are_no_files_of_an_image(tmp_path: Path) -> None:
-    store = aside.Store(tmp_path / "saved")
+    store = before_image.Store(tmp_path / "saved")
     for path in ("/dev/null", "/proc/self/oom_score_adj", "/sys/x", "/"):
         store.before_change(path)
-    assert aside.load(tmp_path / "saved") == {}
+    assert before_image.load(tmp_path / "saved") == {}

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import random
+import string
+import uuid
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
-from slimmer.check import Verdict, better_of, compare, content_differs, misses, varies_alike, worth_another_try
+import pytest
+
+from slimmer.checks.compare import (
+    Verdict,
+    compare,
+    content_differs,
+    may_be_chance,
+    merge_retry,
+    misses,
+    with_more,
+    worth_another_try,
+)
+from slimmer.checks.variance import varies_alike
 from slimmer.errors import SlimmerError
 from slimmer.exercise.model import Answer, Executed, RunOutcome
 from slimmer.root.directory import DirectoryRoot
@@ -64,24 +82,136 @@ def test_the_message_shows_the_line_that_differs() -> None:
     assert found == ["its content differs: at byte 16: 'value 1', in slim 'value 2'"]
 
 
+def test_what_comes_in_any_order_may_come_in_another_but_must_come() -> None:
+    fat = b"<stream id='f00' xmlns='jabber' from='here' version='1.0' lang='en'>"
+    again = b"<stream from='here' version='1.0' id='ab7' lang='en' xmlns='jabber'>"
+    assert varies_alike(fat, again, b"<stream lang='en' xmlns='jabber' id='c3d' version='1.0' from='here'>")
+    assert not varies_alike(fat, again, b"<stream lang='en' xmlns='jabber' id='c3d' version='1.0'>")
+    assert not varies_alike(fat, again, b"<stream lang='en' xmlns='jabber' id='c3d' version='1.0' from='there'>")
+    assert not varies_alike(
+        fat, again, b"<stream lang='en' xmlns='jabber' id='c' version='1.0' from='here'><error no='1'>"
+    )
+
+
 def test_content_that_is_always_the_same_may_not_differ() -> None:
     assert not varies_alike(b"one", b"one", b"two")
+
+
+def test_bytes_at_random_are_compared_by_their_size() -> None:
+    fat, again, slim = (random.Random(seed).randbytes(3000) for seed in range(3))
+    assert varies_alike(fat, again, slim)
+    assert not varies_alike(fat, again, slim[:900])
+    assert not varies_alike(fat, fat, slim)
+    # What can be read is none: an error of the same length is no answer.
+    noise, more = (random.Random(seed).randbytes(3200) for seed in range(2))
+    assert not varies_alike(noise, more, b"Internal error. " * 200)
+
+
+def test_a_number_that_two_fat_runs_had_in_common_is_asked_for_again() -> None:
+    fat, same, third, slim = (outcome(b'{"took": %.3f}' % took) for took in (0.003, 0.003, 0.004, 0.002))
+    rows = compare([fat], [slim], [same])
+    assert may_be_chance(rows)
+    assert not may_be_chance(with_more(rows, compare([fat], [slim], [third])))
+    assert [row.problem for row in with_more(rows, compare([fat], [slim], [third]))] == [""] * len(rows)
+    # One that no fat run has otherwise is wrong, and so is a word, however often it is asked for.
+    assert may_be_chance(with_more(rows, compare([fat], [slim], [same])))
+    assert not may_be_chance(compare([fat], [outcome(b'{"took": never}')], [same]))
+    assert not may_be_chance(compare([fat], [outcome(status=500)], [same]))
+
+
+ALPHABETS = {
+    "hexadecimal": string.hexdigits[:16],
+    "digits": string.digits,
+    "letters and digits": string.ascii_letters + string.digits,
+    "base64": string.ascii_letters + string.digits + "+/",
+    "base64url": string.ascii_letters + string.digits + "-_",
+}
+
+
+def stamp(chance: random.Random) -> str:
+    return datetime.fromtimestamp(1.7e9 + 5 * chance.random()).isoformat()
+
+
+def digits(chance: random.Random, count: int) -> str:
+    return "".join(chance.choices(string.hexdigits[:16], k=count))
+
+
+PAGES: dict[str, Callable[[random.Random, str], str]] = {
+    "a uuid and a time": lambda chance, word: (
+        f'{{"id": "{uuid.UUID(int=chance.getrandbits(128))}", "at": "{stamp(chance)}", "name": "{word}"}}'
+    ),
+    "many numbers": lambda chance, word: f"{[chance.random() for _ in range(50)]} {word}",
+    "metrics": lambda chance, word: f"cpu {chance.random():.3f}\nmem {chance.randrange(10**8)}\n{word}",
+    "a port": lambda chance, word: f"peer 127.0.0.1:{chance.randrange(30000, 60000)} {word}",
+    "a link of hexadecimal digits": lambda chance, word: (
+        f"<a href='/x/{digits(chance, 26)}'>{word}</a> {digits(chance, 32)}"
+    ),
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_what_answers_hold_that_no_two_share_may_differ_and_their_words_may_not(
+    page: Callable[[random.Random, str], str],
+) -> None:
+    chance, rounds = random.Random(1), 40
+
+    def text(word: str) -> bytes:
+        return page(chance, word).encode()
+
+    assert sum(varies_alike(text("chair"), text("chair"), text("chair")) for _ in range(rounds)) >= rounds - 1
+    assert not any(varies_alike(text("chair"), text("chair"), text("broken")) for _ in range(rounds))
+
+
+def test_a_list_of_any_length_does_not_hide_a_word_behind_it() -> None:
+    chance = random.Random(1)
+
+    def text(word: str) -> bytes:
+        items = [{"key": digits(chance, 8), "value": at} for at in range(chance.randrange(3, 9))]
+        return json.dumps([*items, word]).encode()
+
+    assert not any(varies_alike(text("chair"), text("chair"), text("broken")) for _ in range(100))
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS)
+@pytest.mark.parametrize("length", [8, 26, 64])
+def test_pages_with_random_tokens_are_alike_in_all_but_those(alphabet: str, length: int) -> None:
+    chance = random.Random(length)
+
+    def page(heading: str) -> bytes:
+        session, nonce, field, request = ("".join(chance.choices(alphabet, k=length)) for _ in range(4))
+        return (
+            f'<meta name="session" content="{session}"><script nonce="{nonce}">var a = 1;</script>'
+            f'<form><input name="csrf" value="{field}=="></form> <h1>{heading}</h1> 3 of 17\n<!-- {request} -->'
+        ).encode()
+
+    rounds = 20
+    alike = sum(varies_alike(page("Log in"), page("Log in"), page("Log in")) for _ in range(rounds))
+    assert alike >= rounds - 1  # a second try of the slim image is for what chance makes of the rest
+    assert not any(varies_alike(page("Log in"), page("Log in"), page("Log out")) for _ in range(rounds))
+    assert not any(varies_alike(page("Log in"), page("Log in"), page("")) for _ in range(rounds))
+
+
+def test_what_comes_in_any_order_is_alike_in_any_order() -> None:
+    fat, again = b'["apple", "pear", "plum", "fig"]', b'["fig", "pear", "apple", "plum"]'
+    assert varies_alike(fat, again, b'["plum", "fig", "apple", "pear"]')
+    assert not varies_alike(fat, again, b'["plum", "kiwi", "apple", "pear"]')
+    assert not varies_alike(fat, fat, again)
 
 
 def test_a_question_that_came_too_early_is_asked_again_of_the_same_image() -> None:
     fat, early = outcome(b"10.0.0.1"), outcome(b"")
     first, second = compare([fat], [early]), compare([fat], [fat])
     assert worth_another_try(first, [early])
-    rows, doubts = better_of(first, second)
+    rows, warnings = merge_retry(first, second)
     assert [(row.what, row.problem, row.varies) for row in rows] == [("GET /", "", True), ("ping", "", False)]
-    assert [(doubt.kind, doubt.path) for doubt in doubts] == [("unsteady", "/")]
-    assert "went wrong once" in doubts[0].text
+    assert [(warning.kind, warning.path) for warning in warnings] == [("unsteady", "/")]
+    assert "went wrong once" in warnings[0].text
 
 
 def test_what_is_wrong_twice_or_never_started_stays_wrong() -> None:
     fat, other = outcome(b"x"), outcome(b"y")
     first = compare([fat], [other])
-    assert better_of(first, compare([fat], [outcome(status=500)])) == (first, ())
+    assert merge_retry(first, compare([fat], [outcome(status=500)])) == (first, ())
     dead = replace(fat, failure=SlimmerError("not found"))
     assert not worth_another_try(compare([fat], [dead]), [dead])
     assert not worth_another_try(compare([fat], [fat]), [fat])
@@ -98,6 +228,14 @@ def test_a_miss_is_what_fat_has_and_slim_has_not(tmp_path: Path) -> None:
 
 
 def test_a_check_that_was_not_performed_has_not_passed() -> None:
-    assert not Verdict(False).passed
-    assert Verdict(False).word == "not performed"
-    assert Verdict(True).passed
+    for nothing in (Verdict(), Verdict(why_not="no namespaces"), Verdict(compare([], []))):
+        assert not nothing.passed
+        assert nothing.word == "not performed"
+    assert Verdict().why_not == "nothing was compared"
+    assert json.loads(Verdict().dump())["why_not"] == "nothing was compared"
+
+
+def test_a_run_that_had_to_be_stopped_in_both_is_one_comparison() -> None:
+    still = replace(outcome(), stopped=True, answers=(), executed=())
+    (row,) = compare([still], [still])
+    assert (row.fat, row.slim, row.problem) == ("stopped by slim", "stopped by slim", "")

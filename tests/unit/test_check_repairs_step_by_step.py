@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimmer.check import Comparison, Miss, Verdict, listed, misses
+from slimmer.checks.compare import Comparison, Verdict, listed, misses
+from slimmer.recipe import Miss
 from slimmer.root.directory import DirectoryRoot
 from tests.support import plant
 from tracer.recording import Access, Kind, Recording
 
 A, B, C = (Miss(f"/{name}", ("/bin/app",), ("read",)) for name in "abc")
+BAD = Comparison("GET /", "status 200", "status 500", "another status")
 AGAIN = Miss("/a", ("/bin/other",), ("stat",))
 
 
@@ -18,7 +20,7 @@ def paths(found: tuple[Miss, ...]) -> list[str]:
 
 
 def test_misses_come_first_then_what_the_fat_run_used_then_listed_names() -> None:
-    verdict = Verdict(True, misses=(A,), touched=(AGAIN, B), listed=(C,))
+    verdict = Verdict((BAD,), misses=(A,), touched=(AGAIN, B), listed=(C,))
     assert paths(verdict.repairs(())) == ["/a"]
     assert paths(verdict.repairs([A])) == ["/b"]
     assert paths(verdict.repairs([A, B])) == ["/c"]
@@ -26,14 +28,14 @@ def test_misses_come_first_then_what_the_fat_run_used_then_listed_names() -> Non
 
 
 def test_the_last_round_adds_all_of_it_once() -> None:
-    verdict = Verdict(True, misses=(A,), touched=(AGAIN, B), listed=(C,))
+    verdict = Verdict((BAD,), misses=(A,), touched=(AGAIN, B), listed=(C,))
     assert paths(verdict.repairs((), last=True)) == ["/a", "/b", "/c"]
 
 
 def test_a_miss_is_harmless_only_when_everything_went_well() -> None:
     good, bad = Comparison("GET /", "200", "200"), Comparison("GET /x", "200", "500", "another status")
-    assert Verdict(True, (good,), (A,)).followed(A).startswith("harmless")
-    assert Verdict(True, (good, bad), (A,)).followed(A) == "then GET /x: another status"
+    assert Verdict((good,), (A,)).followed(A).startswith("harmless")
+    assert Verdict((good, bad), (A,)).followed(A) == "then GET /x: another status"
 
 
 def test_names_that_a_listing_lacks_are_named_once_and_not_below(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slimmer.closure.scripts import LIBRARIES, Shebang, env_words, parse_shebang
+from slimmer.closure.commands.shebang import LIBRARIES, Shebang, env_words, parse_shebang
 
 
 @pytest.mark.parametrize(

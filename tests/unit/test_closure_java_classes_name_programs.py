@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.java_classes import JavaClassesRule, constants
+from slimmer.closure.languages.java.constants import JavaClassesRule, constants
 from tests.unit.closures import kept
 
 PROGRAMS: dict[str, str | bytes | None] = {

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.perl import PerlRule
-from slimmer.closure.perl_syntax import scan
+from slimmer.closure.languages.perl.imports import scan
+from slimmer.closure.languages.perl.rule import PerlRule
+from slimmer.closure.recorded import RecordedRule
+from slimmer.packages.model import Package, PackageType
+from tests.support_roots import Owned
 from tests.unit.closures import kept
+from tracer.recording import Access, Kind, Recording
 
 INC = ("/etc/perl", "/usr/lib/x/perl/5.36", "/usr/share/perl/5.36")
 BINARY = b"\x7fELF\0" + b"\0".join(place.encode() for place in INC) + b"\0/usr/share/perl/none\0"
@@ -117,3 +121,26 @@ def test_a_program_without_a_suffix_is_told_by_its_first_line(tmp_path: Path) ->
         "/usr/bin/git": "#755 x",
     }
     assert reached(tmp_path, tree, "/app/bin/tool") == {*tree}
+
+
+def test_commands_of_a_package_that_the_run_loaded_stay(tmp_path: Path) -> None:
+    shared = "/usr/share/perl/5.36"
+    tree: dict[str, str | bytes | None] = {
+        f"{shared}/Web.pm": "package Web; use Helper; 1;",
+        f"{shared}/Helper.pm": "package Helper; 1;",
+        f"{shared}/Web/Cli.pm": "",
+        "/usr/bin/web": "#755 #!/usr/bin/perl\nuse Web::Cli;\n",
+        "/usr/bin/web-native": "#755 \x7fELF",
+        "/usr/bin/helper": "#755 #!/usr/bin/perl\n",
+    }
+    owned = Owned(
+        {
+            Package(PackageType.DEB, "libweb-perl", "1"): [f"{shared}/Web.pm", "/usr/bin/web", "/usr/bin/web-native"],
+            Package(PackageType.DEB, "libhelper-perl", "1"): [f"{shared}/Helper.pm", "/usr/bin/helper"],
+        }
+    )
+    recording = Recording((Access(f"{shared}/Web.pm", frozenset({Kind.READ}), frozenset()),))
+    rules = (RecordedRule, PerlRule)
+    found = kept(tmp_path, {**BASE, **tree}, "/usr/bin/perl", rules=rules, recording=recording, packages=owned)
+    assert {"/usr/bin/web", f"{shared}/Web/Cli.pm", f"{shared}/Helper.pm"} <= found
+    assert not {"/usr/bin/web-native", "/usr/bin/helper"} & found

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.perl import PerlRule
+from slimmer.closure.languages.perl.rule import PerlRule
 from tests.unit.profiles_support import Deb, debian, reached, recorded
 
 TOP = "/usr/share/perl/5.36"
-PERL = {
+PERL: dict[str, str | bytes | None] = {
     "/usr/bin/perl": b"\x7f" + f"\0{TOP}\0".encode(),
     f"{TOP}/Encode.pm": "use Encode::Config;\n",
     f"{TOP}/Encode/Config.pm": "our %M = ('shiftjis' => 'Encode::JP');\n",

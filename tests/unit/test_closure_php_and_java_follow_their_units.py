@@ -1,15 +1,12 @@
-"""PHP's ini files, includes and Composer; the Java runtime's directory and the class paths of jars."""
+"""PHP's ini files, includes and Composer; the Java runtime's directory."""
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from pathlib import Path
 
-from slimmer.closure.java import JavaRule
-from slimmer.closure.model import Application
-from slimmer.closure.php import PhpRule
+from slimmer.closure.languages.java.rule import JavaRule
+from slimmer.closure.languages.php.rule import PhpRule
 from tests.unit.closures import kept
 
 
@@ -70,6 +67,48 @@ def test_composers_packages_without_those_for_development(tmp_path: Path) -> Non
     assert kept(tmp_path, tree, "/app/composer.json", rules=(PhpRule,)) == expected
 
 
+def test_composers_autoloaders_find_the_applications_own_classes(tmp_path: Path) -> None:
+    autoload = {
+        "psr-4": {"App\\": "src/", "Lib\\": ["lib/", "/../shared"]},
+        "psr-0": {"Old_": 7},
+        "classmap": ["legacy", "one/Single.php", None],
+        "files": ["helpers.php"],
+    }
+    text = json.dumps({"autoload": autoload, "autoload-dev": {"psr-4": {"Tests\\": "checks/"}}})
+    tree: dict[str, str | bytes | None] = {
+        "/srv/app/composer.json": text,
+        "/srv/app/index.php": "<?php require __DIR__ . '/vendor/autoload.php';",
+        "/srv/app/vendor/autoload.php": "",
+        "/srv/app/vendor/composer/autoload_real.php": "",
+        "/srv/app/src/Deep/A.php": "",
+        "/srv/app/lib/B.php": "",
+        "/srv/app/legacy/c.inc": "",
+        "/srv/app/one/Single.php": "",
+        "/srv/app/helpers.php": "",
+        "/srv/app/src/notes.txt": "",
+        "/srv/app/one/Other.php": "",
+        "/srv/app/checks/ATest.php": "",
+    }
+    unneeded = {"/srv/app/src/notes.txt", "/srv/app/one/Other.php", "/srv/app/checks/ATest.php"}
+    seeds = {"/srv/app/composer.json": set(), "/srv/app/index.php": {"/srv/app/composer.json"}}
+    for number, (seed, unread) in enumerate(seeds.items()):
+        found = kept(tmp_path / str(number), tree, seed, rules=(PhpRule,))
+        assert found - {"/srv/app/index.php"} == {*tree} - unneeded - unread - {"/srv/app/index.php"}
+
+
+def test_a_project_whose_root_holds_its_classes_does_not_hold_its_packages(tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/app/composer.json": json.dumps({"autoload": {"psr-4": {"A\\": ""}}, "config": {"vendor-dir": "libs"}}),
+        "/app/A.php": "",
+        "/app/libs/autoload.php": "",
+        "/app/libs/composer/installed.json": json.dumps({"dev-package-names": ["x/dev"]}),
+        "/app/libs/x/dev/B.php": "",
+        "/app/node_modules/c.php": "",
+    }
+    expected = {*tree} - {"/app/libs/x/dev/B.php", "/app/node_modules/c.php"}
+    assert kept(tmp_path, tree, "/app/composer.json", rules=(PhpRule,)) == expected
+
+
 def test_the_java_runtime_is_one_unit(tmp_path: Path) -> None:
     home = "/usr/lib/jvm/java-17"
     tree: dict[str, str | bytes | None] = {
@@ -90,32 +129,3 @@ def test_the_java_runtime_is_one_unit(tmp_path: Path) -> None:
     }
     expected = {path for path in tree if not path.endswith(("javac", "src.zip", "ct.sym", "legal/x"))}
     assert kept(tmp_path, tree, "/usr/bin/java", rules=(JavaRule,)) == expected
-
-
-def jar(class_path: str) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        folded = "\r\n ".join(class_path[at : at + 40] for at in range(0, len(class_path), 40))
-        archive.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\r\nClass-Path: {folded}\r\nMain-Class: A\r\n")
-    return stream.getvalue()
-
-
-def test_class_paths_of_manifests_and_command_lines(tmp_path: Path) -> None:
-    tree: dict[str, str | bytes | None] = {
-        "/app/app.jar": jar(
-            "lib/a.jar ../shared/b%20c.jar classes/ missing.jar lib/a-name-that-makes-the-line-fold.jar"
-        ),
-        "/app/lib/a.jar": jar("deep.jar"),
-        "/app/lib/deep.jar": b"no archive",
-        "/app/lib/unused.jar": b"",
-        "/app/lib/a-name-that-makes-the-line-fold.jar": b"",
-        "/shared/b c.jar": b"",
-        "/app/classes/A.class": b"",
-        "/opt/all/one.jar": b"",
-        "/opt/all/two.JAR": b"",
-        "/opt/all/x.txt": b"",
-        "/opt/agent.jar": b"",
-    }
-    argv = ("java", "-javaagent:/opt/agent.jar=x", "-cp", "/opt/all/*:app.jar", "A")
-    found = kept(tmp_path, tree, rules=(JavaRule,), application=Application(argv=argv, workdir="/app"))
-    assert found == {*tree} - {"/app/lib/unused.jar", "/opt/all/x.txt"}

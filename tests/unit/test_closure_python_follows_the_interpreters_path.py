@@ -7,9 +7,13 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from slimmer.closure.commands.needs import Embedded
+from slimmer.closure.languages.base import NOTHING
+from slimmer.closure.languages.python.origins import dotted_name
+from slimmer.closure.languages.python.rule import PythonRule
 from slimmer.closure.model import Application
-from slimmer.closure.python import PythonRule
-from slimmer.closure.python_tables import STARTUP
+from slimmer.closure.profiles.load import parse, shipped
+from slimmer.closure.profiles.modules import known_modules
 from tests.unit.closures import kept
 
 Tree = Mapping[str, str | bytes | None]
@@ -57,7 +61,8 @@ def test_modules_of_the_library_are_followed_one_by_one(tmp_path: Path) -> None:
 
 
 def test_what_the_interpreter_needs_by_itself_stays(tmp_path: Path) -> None:
-    tree = {f"{LIB}/{name.replace('.', '/')}.py": "" for name in STARTUP if "." not in name and name != "encodings"}
+    startup = known_modules((each.modules for each in shipped()), "python").startup
+    tree = {f"{LIB}/{name.replace('.', '/')}.py": "" for name in startup if "." not in name and name != "encodings"}
     tree |= {f"{LIB}/encodings/__init__.py": "", f"{LIB}/encodings/cp1252.py": "", f"{LIB}/zzz.py": ""}
     assert reached(tmp_path, tree) == {*tree} - {f"{LIB}/zzz.py", *BASE}
 
@@ -264,3 +269,36 @@ def test_two_versions_keep_their_own_libraries(tmp_path: Path) -> None:
     }
     found = reached(tmp_path, tree, "/app/main.py", "/usr/local/bin/python3.12")
     assert found == {*tree} - {f"{LIB}/new.py"}
+
+
+def test_a_profile_says_what_a_third_partys_module_loads_by_computed_names(tmp_path: Path) -> None:
+    site = f"{LIB}/site-packages"
+    mine = parse(
+        'why = "x"\n[modules]\nlanguage = "python"\n[modules.implied]\n"engine.core" = ["drivers.net*"]\n', "x", "x"
+    )
+    tree = {
+        f"{site}/engine/__init__.py": "",
+        f"{site}/engine/core.py": "",
+        f"{site}/drivers/__init__.py": "",
+        f"{site}/drivers/network.py": "",
+    }
+    tree |= {"/app/m.py": "import engine.core"}
+
+    class Knowing(PythonRule):
+        def __init__(self, inline: Mapping[str, Embedded] = NOTHING) -> None:
+            super().__init__(inline, (*shipped(), mine))
+
+    def keeps(rule: type[PythonRule]) -> bool:
+        seeds = ("/usr/bin/python3", "/app/m.py")
+        found = kept(tmp_path / rule.__name__, {**BASE, **tree}, *seeds, rules=(rule,))
+        return f"{site}/drivers/network.py" in found
+
+    assert keeps(Knowing)
+    assert not keeps(PythonRule)
+
+
+def test_a_modules_name_is_told_from_the_innermost_of_its_places() -> None:
+    assert dotted_name("/usr/lib/python3.11/site-packages/a/b/__init__.py") == "a.b"
+    assert dotted_name("/usr/lib/python3.11/lib-dynload/_ssl.cpython-311.so") == "_ssl"
+    assert dotted_name("/usr/lib/python3/dist-packages/six.py") == "six"
+    assert dotted_name("/app/six.py") == ""

@@ -8,17 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimmer.closure import node_syntax, perl_syntax, python_bytecode, python_imports, scripts, shell_syntax
-from slimmer.closure.commands import effects
+from slimmer.closure.commands import shebang, shell_syntax
+from slimmer.closure.commands.wrappers import effects
+from slimmer.closure.languages.node import imports as node_imports
+from slimmer.closure.languages.perl import imports as perl_imports
+from slimmer.closure.languages.php import syntax as php_syntax
+from slimmer.closure.languages.python import bytecode
+from slimmer.closure.languages.python import imports as python_imports
+from slimmer.closure.languages.ruby import syntax as ruby_syntax
 
 READERS: dict[str, Callable[[bytes], object]] = {
     "python": lambda content: python_imports.scan(content, words=True),
-    "bytecode": python_bytecode.scan_bytecode,
-    "javascript": node_syntax.scan,
-    "javascript by pattern": lambda content: list(node_syntax.plain_loads(content)),
-    "perl": perl_syntax.scan,
+    "bytecode": bytecode.scan_bytecode,
+    "javascript": node_imports.scan,
+    "javascript by pattern": lambda content: list(node_imports.plain_loads(content)),
+    "perl": perl_imports.scan,
+    "php": lambda content: php_syntax.scan(b"<?php system($x);" + content, "/app/x.php"),
+    "ruby": lambda content: ruby_syntax.scan(b"system(x)\n" + content, "/app/x.rb"),
     "shell": lambda content: shell_syntax.parse(content, "/app/run"),
-    "first line": scripts.parse_shebang,
+    "first line": shebang.parse_shebang,
     "command line": lambda content: list(effects(content.decode("latin-1").split(" "))),
 }
 WORDS = r"""import from require use system exec open eval ( ) [ ] { } ' " ` $x ${ $( \ # /* // << <<EOF EOF =pod =cut

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from slimmer.closure.languages.ruby import syntax
+from slimmer.closure.languages.ruby.rule import RubyRule
 from slimmer.closure.model import Application
-from slimmer.closure.ruby import RubyRule
 from tests.unit.closures import kept
 
 LIB = "/usr/lib/ruby/3.1.0"
@@ -45,6 +48,26 @@ def test_requires_of_every_kind(tmp_path: Path) -> None:
     }
     left_out = {f"{LIB}/no.rb", f"{LIB}/xml/y.rb", f"{LIB}/named/beside.rb"}
     assert reached(tmp_path, tree, "/app/main.rb") == {*tree} - left_out
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "$LOAD_PATH.unshift 'own'",
+        '$: << File.expand_path("../own", __FILE__)',
+        '$LOAD_PATH.unshift(File.join(__dir__, "own"))',
+        '$:.push("/app/own")',
+    ],
+)
+def test_directories_that_a_source_adds_to_the_load_path_are_searched(line: str, tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/app/a.rb": "require 'late'\n",
+        "/app/main.rb": f"require_relative 'a'\n# $: << '/app/not'\n{line}\nrequire 'part/one'\n",
+        "/app/own/part/one.rb": "",
+        "/app/own/late.rb": "",
+        "/app/not/late.rb": "",
+    }
+    assert reached(tmp_path, tree, "/app/main.rb") == {*tree} - {"/app/not/late.rb"}
 
 
 def test_what_ruby_loads_by_itself_stays(tmp_path: Path) -> None:
@@ -110,3 +133,27 @@ def test_programs_that_the_application_starts(tmp_path: Path) -> None:
         "/bin/sh": "#755 x",
     }
     assert reached(tmp_path, tree, "/app/main.rb") == {*tree} - {"/usr/bin/log"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%w[csv set].each { |name| require name }\n",
+        "LIBRARIES = ['csv', 'set']\nLIBRARIES.each do |each|\n  require each\nend\n",
+        "(%w[csv] + %w[x]).size\n%w[csv set].each { |n| require(n) }\n",
+    ],
+)
+def test_names_that_a_block_requires_one_by_one_are_required(source: str) -> None:
+    found = syntax.scan(source.encode(), "/app/a.rb")
+    assert [each.text for each in found.named] == ["csv", "set"]
+
+
+def test_a_program_beside_a_command_is_not_what_the_command_requires(tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/usr/bin/serve": "#755 #!/usr/bin/ruby\nrequire 'openssl'\nload 'tasks'\n",
+        "/usr/bin/openssl": b"\x7fELF",
+        "/usr/bin/tasks": "",
+        f"{LIB}/openssl.rb": "",
+    }
+    found = reached(tmp_path, tree, "/usr/bin/serve")
+    assert found == {"/usr/bin/serve", "/usr/bin/tasks", f"{LIB}/openssl.rb"}

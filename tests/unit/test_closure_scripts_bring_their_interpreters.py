@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slimmer.closure.commands.shebang import ScriptRule
 from slimmer.closure.model import Application, Level
-from slimmer.closure.scripts import ScriptRule
 from tests.unit.closures import kept
 from tracer.recording import Access, Execution, Kind, Recording
 

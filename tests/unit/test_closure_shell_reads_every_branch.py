@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from slimmer.closure.commands.shell_syntax import parse
+from slimmer.closure.languages.shell.rule import ShellRule
 from slimmer.closure.model import Application
-from slimmer.closure.shell import ShellRule
-from slimmer.closure.shell_syntax import parse
 from tests.unit.closures import kept
 
 TOOLS = """awk
@@ -140,3 +140,30 @@ def test_values_multiply_only_so_far() -> None:
     digits = " ".join("0123456789")
     script = parse(f"for a in {digits}; do for b in {digits}; do x$a$b; done; done".encode())
     assert [command.words[0] for command in script.commands] == [()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bash -lc a", {"profile", "x.sh", ".profile", "p", "x", "own"}),
+        ("sh --login /run.sh", {"profile", "x.sh", ".profile", "p", "x", "own"}),
+        ("su - app -c a", {"profile", "x.sh", ".profile", "p", "x", "own"}),
+        ("bash -ic a", {"bash.bashrc", ".bashrc", "i", "mine"}),
+        ("bash -c a", set[str]()),
+        ("sh /run.sh -l", set[str]()),
+    ],
+)
+def test_login_and_interactive_shells_read_their_files_first(line: str, expected: set[str], tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {f"/usr/bin/{name}": "#755 x" for name in ("p", "x", "own", "i", "mine", "z")}
+    tree |= {
+        "/etc/profile": "p\nfor i in /etc/profile.d/*.sh; do . $i; done",
+        "/etc/profile.d/x.sh": "x",
+        "/etc/profile.d/x.csh": "z",
+        "/srv/.profile": "own",
+        "/etc/bash.bashrc": "i",
+        "/srv/.bashrc": "mine",
+        "/other/.profile": "z",
+    }
+    application = Application(argv=tuple(line.split()), env={"HOME": "/srv"})
+    found = kept(tmp_path, tree, rules=(ShellRule,), application=application)
+    assert {path.rpartition("/")[2] for path in found} == expected

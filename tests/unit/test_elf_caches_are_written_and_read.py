@@ -76,7 +76,7 @@ def test_no_cache_breaks_the_reader(tail: bytes, place: int, change: bytes) -> N
 
 def test_a_fresh_cache_holds_what_is_kept_with_its_links(tmp_path: Path) -> None:
     entries = [CacheEntry(f"lib{name}.so", f"/lib/lib{name}.so", 3) for name in ("kept", "linked", "lost", "gone")]
-    tree = {
+    tree: dict[str, str | bytes | None] = {
         "usr/lib/libkept.so": "k", "usr/lib/linked.1": "l", "usr/lib/liblinked.so": "-> linked.1",
         "usr/lib/liblost.so": "x", "lib": "-> usr/lib", PATH: write(entries, little=False),
     }  # fmt: skip

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from slimmer.cli.resolve import command
-from slimmer.closure.elf import ElfRule, LoaderBox
-from slimmer.closure.grow import Closure, grow
-from slimmer.closure.libraries import SonameTextRule, library_rules, sources
+from slimmer.closure.binaries.dlopen import SonameTextRule, library_rules, sources
+from slimmer.closure.binaries.needed import ElfRule, LoaderBox
 from slimmer.closure.model import Application, View
 from slimmer.closure.recorded import RecordedRule
+from slimmer.closure.worklist import Closure, grow
 from slimmer.elf.file import Elf
 from slimmer.elf.loader import Loader
 from slimmer.elf.tokens import expand
@@ -33,7 +34,7 @@ LDSO = elf((14, "ld-linux-x86-64.so.2")) + (
 BASE: dict[str, str | bytes | None] = {"lib64/ld-linux-x86-64.so.2": LDSO}
 
 
-def root_with(top: Path, tree: dict[str, str | bytes | None]) -> DirectoryRoot:
+def root_with(top: Path, tree: Mapping[str, str | bytes | None]) -> DirectoryRoot:
     return DirectoryRoot(str(plant(top, {**BASE, **tree})))
 
 
@@ -95,7 +96,7 @@ def test_an_object_of_unknown_host_is_resolved_on_its_own(tmp_path: Path) -> Non
     accesses = (Access("/plugins/p.so", frozenset({Kind.READ}), frozenset()),)
     closure = grown(root_with(tmp_path, tree), Recording(accesses), ElfRule())
     assert "/plugins/a.so" in closure.paths
-    assert [doubt.kind for doubt in closure.unsure] == ["missing-library"]
+    assert [warning.kind for warning in closure.warnings] == ["missing-library"]
 
 
 def test_every_variant_stays_unless_a_processor_is_pinned(tmp_path: Path) -> None:
@@ -195,10 +196,10 @@ def test_a_name_of_a_library_counts_where_packages_declare_it(
     top, recording = debian(tmp_path, packages), recorded(read=["/usr/lib/jvm/lib/libfontmanager.so"])
     found = closure(top, recording, [SonameTextRule(Imports())])
     assert {"/usr/lib/libfontconfig.so.1", "/usr/lib/libexpat.so.1"}.isdisjoint(found.paths) == (not kept)
-    assert [doubt.kind for doubt in found.unsure] == ([] if kept else ["dlopen-string"])
-    monkeypatch.setattr("slimmer.closure.libraries.BRINGS", 100)
+    assert [warning.kind for warning in found.warnings] == ([] if kept else ["dlopen-string"])
+    monkeypatch.setattr("slimmer.closure.binaries.dlopen.BRINGS", 100)
     heavy = closure(top, recording, [SonameTextRule(Imports())])
-    assert [doubt.kind for doubt in heavy.unsure] == ["dlopen-string"]
+    assert [warning.kind for warning in heavy.warnings] == ["dlopen-string"]
 
 
 def test_nsswitch_is_read_without_actions_and_comments() -> None:
@@ -253,3 +254,21 @@ def test_notes_are_shown_on_request(tmp_path: Path) -> None:
         ("/lib/deep.so", "/lib/n.so", "default"),
     ]
     assert noted.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "stays"),
+    [(Kind.STAT, 10, False), (Kind.STAT, 1 << 30, True), (Kind.EXEC, 10, True), (Kind.READ, 10, True)],
+)
+def test_a_program_that_was_only_looked_at_brings_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind, limit: int, stays: bool
+) -> None:
+    monkeypatch.setattr("slimmer.closure.binaries.needed.LOOKED_AT", limit)
+    tree: dict[str, str | bytes | None] = {"bin/heavy": program((NEEDED, "engine.so")), "usr/lib/engine.so": elf()}
+    root = root_with(tmp_path, tree)
+    (tmp_path / "bin/heavy").chmod(0o755)
+    accesses = (Access("/bin/heavy", frozenset({kind}), frozenset()),)
+    found = grown(root, Recording(accesses), ElfRule())
+    assert "/bin/heavy" in found.paths
+    assert ("/usr/lib/engine.so" in found.paths) is stays
+    assert ("looked-at" in {each.kind for each in found.warnings}) is not stays

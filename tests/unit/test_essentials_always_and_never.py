@@ -8,8 +8,8 @@ import pytest
 
 from slimmer.closure.essentials import EssentialsRule, never
 from slimmer.closure.model import Application, Level
-from slimmer.closure.packages_level import PackagesRule
-from slimmer.closure.profiles import load_all
+from slimmer.closure.ownership.whole_packages import PackagesRule
+from slimmer.closure.profiles.load import load_all
 from tests.support import plant
 from tests.unit.profiles_support import Deb, closure, debian, reached, recorded
 

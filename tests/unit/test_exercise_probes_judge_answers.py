@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import socket
@@ -154,3 +155,49 @@ def test_an_openapi_document_gives_its_gets_with_examples(base: str) -> None:
 def test_what_is_no_openapi_document_is_said(base: str) -> None:
     with pytest.raises(UsageProblem, match="not an OpenAPI document"):
         list(discover.openapi(f"{base}/two", ask, ""))
+
+
+def dripping(head: bytes, drop: bytes) -> tuple[socket.socket, threading.Event]:
+    """A server that sends a head and then a drop now and then, for ever."""
+    server, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        stream, _ = server.accept()
+        with stream, contextlib.suppress(OSError):
+            stream.recv(4096)
+            stream.sendall(head)
+            while not over.wait(0.05):
+                stream.sendall(drop)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server, over
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b""])
+def test_an_answer_that_drips_has_an_end_all_the_same(head: bytes) -> None:
+    server, over = dripping(head, b"x")
+    try:
+        with server, pytest.raises(NoAnswer, match="did not end within"):
+            send(Probe(f"http://127.0.0.1:{server.getsockname()[1]}/"), socket.socket, timeout=0.4)
+    finally:
+        over.set()
+
+
+def test_a_conversation_that_never_pauses_has_an_end_all_the_same() -> None:
+    server, over = dripping(b"hello", b".")
+    try:
+        with server:
+            answer = send(Probe(f"tcp://127.0.0.1:{server.getsockname()[1]}", body="x"), socket.socket, timeout=0.4)
+    finally:
+        over.set()
+    assert answer.body.startswith(b"hello")
+
+
+def test_of_an_event_stream_the_first_event_is_the_answer() -> None:
+    server, over = dripping(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n", b"")
+    try:
+        with server:
+            answer = send(Probe(f"http://127.0.0.1:{server.getsockname()[1]}/"), socket.socket)
+    finally:
+        over.set()
+    assert (answer.status, answer.body, answer.problem) == (200, b"data: 1\n\n", "")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from slimmer.errors import UsageProblem
-from slimmer.firstrecipe import Guess, Port, Short, guess, recipe_of
 from slimmer.image.config import ImageConfig
 from slimmer.recipe import Recipe, Run
 from slimmer.root.directory import DirectoryRoot
+from slimmer.suggest import Guess, Port, Short, guess, recipe_of
 from tests.support import plant
 
 
@@ -104,4 +104,4 @@ def test_ports_become_probes() -> None:
 def test_what_the_caller_named_is_kept() -> None:
     base = Recipe(runs=(Run(command=("mine",), workdir="/w", env={"A": "1"}),))
     run = recipe_of(base, Guess("x", ("serve",), "/app", None, {"A": "0", "B": "2"}), None).runs[0]
-    assert (run.command, run.workdir, run.env) == (("mine",), "/w", {"A": "1", "B": "2"})
+    assert (run.command, run.workdir, run.env) == (("mine",), "/w", {"A": "1"})

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from slimmer.errors import SlimmerError
-from slimmer.image.credentials import Credentials, find
-from slimmer.image.reference import Reference
+from slimmer.registry.credentials import Credentials, find
+from slimmer.registry.reference import Reference
 
 SECRET = "pa:ss-wörd"
 IMAGE = Reference.parse("registry.example:5000/team/project/app:1")

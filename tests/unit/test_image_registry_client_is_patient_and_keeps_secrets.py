@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from slimmer.errors import SlimmerError
-from slimmer.image.credentials import Credentials
 from slimmer.image.layout import Descriptor
-from slimmer.image.push import How, Progress, PushOptions, push_blob, push_referrer
-from slimmer.image.reference import Reference, is_loopback
-from slimmer.image.registry import Registry, RegistryOptions
-from slimmer.image.transport import Retry
+from slimmer.image.push import BlobStatus, Progress, PushOptions, push_blob, push_referrer
+from slimmer.registry.client import Registry, RegistryOptions
+from slimmer.registry.credentials import Credentials
+from slimmer.registry.reference import Reference, is_loopback
+from slimmer.registry.transport import Pace, Retry
 
 HOST = "registry.example"
 REFERENCE = Reference.parse(f"{HOST}/team/app:1")
@@ -318,7 +318,7 @@ class Storage:
         return httpx.Response(201)
 
 
-def upload(storage: Storage, tmp_path: Path, **options: object) -> list[How]:
+def upload(storage: Storage, tmp_path: Path, **options: object) -> list[BlobStatus]:
     place = tmp_path / "blob"
     place.write_bytes(DATA)
     told: list[Progress] = []
@@ -326,23 +326,23 @@ def upload(storage: Storage, tmp_path: Path, **options: object) -> list[How]:
     with Registry(REFERENCE, chosen.registry) as registry:
         push_blob(registry, Descriptor("x", DIGEST, len(DATA)), place, chosen)
     assert told[-1].sent == len(DATA)
-    return [each.how for each in told if each.how is not How.SENDING]
+    return [each.how for each in told if each.how is not BlobStatus.SENDING]
 
 
 def test_a_blob_goes_up_in_one_piece_without_credentials_for_the_other_host(tmp_path: Path) -> None:
     storage = Storage()
-    assert upload(storage, tmp_path) == [How.UPLOADED]
+    assert upload(storage, tmp_path) == [BlobStatus.UPLOADED]
     assert storage.blobs == {DIGEST: DATA}
     assert storage.steps == ["HEAD", "POST", "PUT"]
     put = storage.server.seen[-1]
     assert (put.headers["Content-Length"], put.headers["Content-Type"]) == (str(len(DATA)), "application/octet-stream")
     assert "Transfer-Encoding" not in put.headers
-    assert upload(storage, tmp_path) == [How.EXISTS]
+    assert upload(storage, tmp_path) == [BlobStatus.EXISTS]
 
 
 def test_a_blob_that_another_repository_holds_is_mounted(tmp_path: Path) -> None:
     storage = Storage()
-    assert upload(storage, tmp_path, mount_from=("other", "base")) == [How.MOUNTED]
+    assert upload(storage, tmp_path, mount_from=("other", "base")) == [BlobStatus.MOUNTED]
     # the first repository had none: the upload that began instead is cancelled
     assert storage.steps == ["HEAD", "POST", "DELETE", "POST"]
     assert "Authorization" not in storage.server.seen[2].headers
@@ -350,7 +350,7 @@ def test_a_blob_that_another_repository_holds_is_mounted(tmp_path: Path) -> None
 
 def test_chunks_are_numbered_and_as_large_as_the_registry_wants_them(tmp_path: Path) -> None:
     storage = Storage(least=9000)
-    assert upload(storage, tmp_path, chunk=100) == [How.UPLOADED]
+    assert upload(storage, tmp_path, chunk=100) == [BlobStatus.UPLOADED]
     ranges = [request.headers["Content-Range"] for request in storage.server.seen if request.method == "PATCH"]
     assert ranges == ["0-8999", "9000-17999", "18000-21999"]
     assert storage.blobs == {DIGEST: DATA}
@@ -358,7 +358,7 @@ def test_chunks_are_numbered_and_as_large_as_the_registry_wants_them(tmp_path: P
 
 def test_a_broken_chunk_goes_on_from_what_the_registry_holds(tmp_path: Path) -> None:
     storage = Storage({("PATCH", 2): httpx.WriteError("broken pipe"), ("PATCH", 4): httpx.Response(503)})
-    assert upload(storage, tmp_path, chunk=8000) == [How.UPLOADED]
+    assert upload(storage, tmp_path, chunk=8000) == [BlobStatus.UPLOADED]
     assert storage.blobs == {DIGEST: DATA}
     ranges = [request.headers["Content-Range"] for request in storage.server.seen if request.method == "PATCH"]
     assert ranges == ["0-7999", "8000-15999", "8100-16099", "16100-21999", "16100-21999"]
@@ -366,7 +366,7 @@ def test_a_broken_chunk_goes_on_from_what_the_registry_holds(tmp_path: Path) -> 
 
 def test_a_broken_piece_begins_anew_and_a_refused_one_does_not(tmp_path: Path) -> None:
     storage = Storage({("PUT", 1): httpx.WriteError("broken pipe"), ("PUT", 2): httpx.Response(500)})
-    assert upload(storage, tmp_path) == [How.UPLOADED]
+    assert upload(storage, tmp_path) == [BlobStatus.UPLOADED]
     assert storage.steps == ["HEAD", "POST", "PUT", "POST", "PUT", "POST", "PUT"]
     refusing = Storage({("PUT", 1): httpx.Response(403)})
     with pytest.raises(SlimmerError, match="403"):
@@ -459,3 +459,17 @@ def test_loopback_falls_back_to_plain_http_and_others_only_when_told() -> None:
     with Server(answer).client() as registry, pytest.raises(SlimmerError) as caught:
         registry.manifest("1")
     assert "--insecure" in caught.value.hint
+
+
+def test_a_download_that_drips_is_given_up_and_a_slow_one_is_not() -> None:
+    now = 0.0
+    slow, dripping = Pace(lambda: now), Pace(lambda: now)
+    for turn in range(1, 10):
+        now = 100.0 * turn
+        slow.keep(turn * 20_000, "slow")
+    now = 1000.0
+    dripping.resume()  # what the reader took does not count
+    dripping.keep(10, "the blob")
+    now = 1121.0
+    with pytest.raises(SlimmerError, match="the blob comes too slowly: 11 bytes"):
+        dripping.keep(11, "the blob")

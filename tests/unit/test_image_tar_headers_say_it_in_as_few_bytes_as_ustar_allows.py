@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_a_plain_file_is_one_block_with_every_field_in_its_place() -> None:
         ({"name": b"\xff" * 101}, b"21 hdrcharset=BINARY\n111 path=" + b"\xff" * 101 + b"\n"),
     ],
 )
-def test_what_ustar_cannot_hold_is_a_pax_record_and_nothing_else_is(fields: dict[str, object], record: bytes) -> None:
+def test_what_ustar_cannot_hold_is_a_pax_record_and_nothing_else_is(fields: dict[str, Any], record: bytes) -> None:
     data = header(member(**fields))
     assert data[:13] == b"././@PaxHeade"
     assert data[156:157] == b"x"
@@ -73,7 +74,7 @@ def test_what_ustar_cannot_hold_is_a_pax_record_and_nothing_else_is(fields: dict
         {"kind": TarType.LINK, "target": b"t" * 100},
     ],
 )
-def test_what_ustar_can_hold_to_the_last_digit_needs_no_record(fields: dict[str, object]) -> None:
+def test_what_ustar_can_hold_to_the_last_digit_needs_no_record(fields: dict[str, Any]) -> None:
     assert len(header(member(**fields))) == 512
 
 

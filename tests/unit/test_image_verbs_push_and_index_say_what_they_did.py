@@ -66,7 +66,7 @@ def test_what_is_wrong_is_one_message_and_an_exit_code(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("slimmer.image.transport.Retry.pause", lambda *given: 0.0)
+    monkeypatch.setattr("slimmer.registry.transport.Retry.pause", lambda *given: 0.0)
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "none.json"))
     status, out, err = slim(capsys, *[word.format(*outputs, tmp=tmp_path) for word in words])
     assert (status, out) == (code, "")

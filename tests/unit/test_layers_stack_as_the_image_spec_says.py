@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from slimmer.root.image import ImageRoot
 from slimmer.root.limits import Limits
 from slimmer.root.model import FileType
 from slimmer.root.source import open_image
+from tests.layer_stacks import stack
 from tests.unit.imagemaker import Item, layout, tar
 
 Open = Callable[..., ImageRoot]
@@ -22,7 +24,7 @@ Open = Callable[..., ImageRoot]
 def opened(tmp_path: Path) -> Open:
     """Opens an image of these layers in a cache of its own."""
 
-    def of(*layers: Sequence[Item], **options: Limits) -> ImageRoot:
+    def of(*layers: Sequence[Item], **options: Any) -> ImageRoot:
         place = tmp_path / f"image{len(list(tmp_path.iterdir()))}"
         return open_image(layout(place, *(tar(*layer) for layer in layers)), cache=tmp_path / "cache", **options)
 
@@ -77,6 +79,23 @@ def test_a_whiteout_speaks_of_lower_layers_only(opened: Open) -> None:
         assert shown(opened([text("a", "1")], upper)) == {"/a": "2"}
     root = opened([text("d/old", "1")], [Item("d", "dir"), text("d/new", "2"), gone("d")])
     assert shown(root) == {"/d": "/", "/d/new": "2"}
+
+
+def test_a_directory_in_the_place_of_a_link_has_nothing_of_where_it_led(opened: Open) -> None:
+    lower = [text("target/keep", "1"), Item("link", "symlink", target="/target")]
+    for marks in ([Item("link/.wh..wh..opq")], [gone("link/keep")], [gone("link")]):
+        for upper in ([Item("link", "dir"), *marks], [*marks, Item("link", "dir")]):
+            root = opened(lower, [*upper, text("link/new", "2")])
+            assert shown(root) == {"/link": "/", "/link/new": "2", "/target": "/", "/target/keep": "1"}
+    # Where the layer leaves the link, its whiteouts go where it leads.
+    assert shown(opened(lower, [gone("link/keep")])) == {"/link": "-> /target", "/target": "/"}
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_stack_means_the_tree_that_it_was_made_from(opened: Open, seed: int) -> None:
+    layers, tree = stack(seed)
+    assert shown(opened(*layers)) == dict(sorted(tree.items()))
 
 
 def test_a_whiteout_of_nothing_and_a_whiteout_in_the_first_layer_do_nothing(opened: Open) -> None:
@@ -278,3 +297,13 @@ def test_any_layers_give_what_the_plain_model_gives(
             ours.setdefault(entry.identity, set()).add(entry.path)
             assert entry.links == len(next(names for names in inodes.values() if entry.path in names))
     assert sorted(map(sorted, ours.values())) == sorted(map(sorted, inodes.values()))
+
+
+def test_a_hard_link_means_the_file_that_a_directory_replaces_later(opened: Open) -> None:
+    root = opened([text("b/a", "1")], [Item("a", "link", target="b/a"), Item("b/a", "dir"), gone("c")])
+    assert shown(root) == {"/a": "1", "/b": "/", "/b/a": "/"}
+
+
+def test_a_whiteout_below_what_was_a_file_leaves_it_to_hard_links(opened: Open) -> None:
+    root = opened([text("a/a", "1")], [gone("a/a/a"), Item("b", "link", target="a/a"), Item("a/a", "dir")])
+    assert shown(root) == {"/a": "/", "/a/a": "/", "/b": "1"}

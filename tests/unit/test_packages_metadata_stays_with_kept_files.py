@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimmer.closure.grow import grow
 from slimmer.closure.model import Application, Level
+from slimmer.closure.ownership.scanner_metadata import ScannerRule
 from slimmer.closure.recorded import IncludeRule
-from slimmer.closure.scanner import ScannerRule
+from slimmer.closure.worklist import grow
 from slimmer.packages.index import index
 from slimmer.root.directory import DirectoryRoot
 from tests.support import plant

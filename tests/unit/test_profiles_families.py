@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.families import FamilyRule
+from slimmer.closure.languages.shell.rule import ShellRule
 from slimmer.closure.model import Level, Need, Reason, Rule, View
-from slimmer.closure.profiles import Profile, load_all
+from slimmer.closure.ownership.package_families import FamilyRule
+from slimmer.closure.profiles.load import Profile, load_all
+from tests.support_elf import elf, program
 from tests.unit.profiles_support import Deb, closure, debian, profile, reached, recorded
 
 POSTGRES = {"Source": "pg"}
@@ -58,6 +60,57 @@ def test_a_run_program_brings_its_package_and_its_relatives(top: Path) -> None:
     )
 
 
+def test_where_a_familys_own_link_leads_what_packages_hold_stays_and_nobodys_files_do_not(tmp_path: Path) -> None:
+    top = debian(
+        tmp_path,
+        {
+            "proxy": Deb(
+                {
+                    "/usr/sbin/proxy": "#755 p",
+                    "/usr/share/proxy/errors": "-> ../proxy-languages",
+                    "/lib": "-> usr/lib",  # as a merged root has what a package lists as a directory
+                    "/usr/lib/shared": "-> ../share",
+                }
+            ),
+            "other": Deb({"/usr/lib/other.so": "o", "/usr/share/other/x": "x"}),
+            "proxy-languages": Deb({"/usr/share/proxy-languages/de/DENIED": "Nein"}),
+        },
+        {"/usr/share/proxy-languages/private.key": "k"},
+    )
+    found = reached(top, recorded(executed=["/usr/sbin/proxy"]), rules())
+    assert "/usr/share/proxy-languages/de/DENIED" in found
+    assert found.isdisjoint({"/usr/share/proxy-languages/private.key", "/usr/lib/other.so", "/usr/share/other/x"})
+    small = closure(top, recorded(executed=["/usr/sbin/proxy"]), rules("mention_limit = 3"))
+    assert "/usr/share/proxy-languages/de/DENIED" not in small.paths
+    assert [(each.kind, each.path) for each in small.warnings] == [
+        ("mentioned-directory", "/usr/share/proxy-languages")
+    ]
+
+
+@pytest.mark.parametrize(("executed", "stays"), [(True, True), (False, False)])
+def test_a_plugin_of_a_part_that_the_run_program_needs_may_bring_what_its_package_declares(
+    executed: bool, stays: bool, tmp_path: Path
+) -> None:
+    plugin = program((1, "libgvc.so"), (1, "libgd.so"))
+    top = debian(
+        tmp_path,
+        {
+            "graph": Deb({"/usr/bin/dot": "#755 d"}, {"Source": "g", "Depends": "libgvc6"}),
+            "libgvc6": Deb(
+                {"/usr/lib/graph/gd.so": plugin, "/usr/lib/libgvc.so": elf((14, "libgvc.so"))},
+                {"Source": "g", "Depends": "libgd3"},
+            ),
+            "libgd3": Deb({"/usr/lib/libgd.so": elf((14, "libgd.so"))}),
+        },
+        {"/app/draw.sh": "#755 #!/bin/sh\ndot x\n", "/lib64/ld-linux-x86-64.so.2": elf((14, "ld-linux-x86-64.so.2"))},
+    )
+    recording = recorded(executed=["/usr/bin/dot"]) if executed else recorded(read=["/app/draw.sh"])
+    text = "max_dependency_bytes = 10\ndeclared_limit = 100_000\nlimit = 1_000_000\nfamily_limit = 1_000_000\n"
+    grown = closure(top, recording, [ShellRule(), *rules(text)])
+    assert "/usr/bin/dot" in grown.paths
+    assert ("/usr/lib/graph/gd.so" in grown.paths) is stays
+
+
 def test_the_reason_names_the_program(top: Path) -> None:
     grown = closure(top, recorded(executed=["/usr/lib/pg/bin/postgres"]), rules())
     (reason,) = [each for each in grown.paths["/usr/share/pg/tz"].reasons if each.rule == "family"]
@@ -81,8 +134,8 @@ def test_a_package_above_the_limit_stays_file_by_file_and_the_report_says_so(top
     grown = closure(top, recorded(executed=["/usr/lib/pg/bin/postgres"]), rules("limit = 3\n"))
     assert "/usr/lib/pg/lib/hstore.so" in grown.paths
     assert "/usr/lib/pg/bin/psql" not in grown.paths
-    assert [doubt.kind for doubt in grown.unsure] == ["large-package"]
-    assert "pg-client" in grown.unsure[0].text
+    assert [warning.kind for warning in grown.warnings] == ["large-package"]
+    assert "pg-client" in grown.warnings[0].text
 
 
 def test_a_family_takes_its_smallest_relatives_first(top: Path) -> None:
@@ -124,11 +177,14 @@ def test_a_helper_in_a_language_that_nothing_else_brings_stays_out(tmp_path: Pat
         "/usr/bin/disable": "-> enable",
     }
     top = debian(tmp_path, {"server": Deb(files), "perl": Deb({"/usr/bin/perl": "#755 p", "/bin/sh": "#755 s"})})
-    grown = closure(top, recorded(executed=["/usr/sbin/server"]), rules())
+    grown = closure(top, recorded(executed=["/usr/sbin/server"]), rules("interpreter_limit = 1"))
     assert "/usr/bin/ctl" in grown.paths
     assert "/usr/bin/enable" not in grown.paths
-    assert [(doubt.kind, doubt.path) for doubt in grown.unsure] == [("helpers", "/usr/bin/enable")]
-    assert "2 helpers of server not kept, as nothing else needs perl: enable, reload" in grown.unsure[0].text
+    assert [(warning.kind, warning.path) for warning in grown.warnings] == [("helpers", "/usr/bin/enable")]
+    assert (
+        "2 helpers of server not kept, as nothing else needs perl, which would bring 2 bytes: enable, reload"
+        in grown.warnings[0].text
+    )
     with_perl = closure(top, recorded(executed=["/usr/sbin/server", "/usr/bin/perl"]), rules())
     assert {"/usr/bin/enable", "/usr/bin/reload"} <= set(with_perl.paths)
 
@@ -139,7 +195,7 @@ def test_a_large_program_for_a_person_to_call_stays_out_and_a_large_helper_of_th
     grown = closure(top, recorded(executed=["/usr/lib/pg/bin/postgres"]), rules("helper_limit = 10"))
     assert "/usr/lib/pg/lib/hstore.so" in grown.paths
     assert "/usr/lib/pg/bin/psql" not in grown.paths
-    assert [doubt.text for doubt in grown.unsure] == [
+    assert [warning.text for warning in grown.warnings] == [
         "1 helper of pg-client not kept, as they are large and nothing starts them: psql"
     ]
 
@@ -155,3 +211,72 @@ def test_a_command_of_a_package_of_modules_brings_its_like_and_no_modules(tmp_pa
     assert reached(top, recorded(executed=["/usr/bin/rst2html"]), rules()) == {"/usr/bin/rst2html", "/usr/bin/rst2man"}
     tool = "/usr/lib/python3/dist-packages/docutils/tool"
     assert reached(top, recorded(executed=[tool]), rules()) == set()
+
+
+def test_the_servers_own_commands_stay_whatever_their_size(tmp_path: Path) -> None:
+    files = {"/usr/bin/metricsd": "#755 d" * 9, "/usr/bin/metricsctl": "#755 c" * 9, "/usr/share/metrics/ui": "u" * 99}
+    top = debian(tmp_path, {"metrics": Deb(files)})
+    for text in ("helper_limit = 3", "limit = 50"):
+        grown = closure(top, recorded(executed=["/usr/bin/metricsd"]), rules(text))
+        assert "/usr/bin/metricsctl" in grown.paths
+    assert "/usr/share/metrics/ui" not in grown.paths
+
+
+def test_a_script_of_the_servers_own_package_may_bring_a_small_interpreter(tmp_path: Path) -> None:
+    packages = {
+        "mta": Deb({"/usr/sbin/mta": "#755 s", "/usr/sbin/mtagrep": "#755 #!/usr/bin/perl\n"}, {"Depends": "mta-base"}),
+        "mta-base": Deb({"/usr/sbin/mtastats": "#755 #!/usr/bin/perl\n"}, {"Source": "mta"}),
+        "perl-base": Deb({"/usr/bin/perl": "#755 p" * 3, "/usr/share/perl/strict.pm": "1" * 40}, {"Source": "perl"}),
+    }
+    top = debian(tmp_path, packages)
+    run = recorded(executed=["/usr/sbin/mta"])
+    found = closure(top, run, rules("interpreter_limit = 1000")).paths
+    assert {"/usr/sbin/mtagrep", "/usr/sbin/mtastats"} <= set(found)
+    grown = closure(top, run, rules("interpreter_limit = 10"))
+    assert "/usr/sbin/mtagrep" not in grown.paths
+    assert "nothing else needs perl, which would bring 53 bytes" in grown.warnings[0].text
+
+
+def test_companions_of_one_source_stay_where_they_cost_little(tmp_path: Path) -> None:
+    store = {"Source": "store"}
+    packages = {
+        "store-server": Deb({"/usr/bin/stored": "#755 s"}, store),
+        "store-tools": Deb({"/usr/bin/store-cli": "#755 c", "/usr/share/store/x": "x"}, store),
+        "store-bench": Deb({"/usr/bin/store-bench": "#755 " + "b" * 500}, store),
+        "store-dev": Deb({"/usr/bin/store-config": "#755 c"}, store),
+        "libstore": Deb({"/usr/lib/libstore.so.1": "l"}, store),
+    }
+    top = debian(tmp_path, packages)
+    found = reached(top, recorded(executed=["/usr/bin/stored"]), rules("companion_limit = 100\nparts = ['*-dev']"))
+    assert {"/usr/bin/store-cli", "/usr/share/store/x"} <= found
+    assert not {path for path in found if "bench" in path or "config" in path or "lib" in path}
+
+
+SPOOLER = {
+    "cups": Deb({"/usr/sbin/cupsd": "#755 c", "/usr/lib/spool/filter/raw": "r"}, {"Recommends": "filters"}),
+    "filters": Deb(
+        {"/usr/lib/spool/filter/pdf": "p", "/usr/share/filters/x": "x", "/usr/bin/pdfs": "#755 p"},
+        {"Source": "filters"},
+    ),
+    "driver": Deb({"/usr/lib/spool/filter/raster": "0123456789"}, {"Source": "driver", "Depends": "cups (>= 2)"}),
+    "stranger": Deb({"/usr/lib/spool/filter/strange": "s"}),
+}
+
+
+def test_what_a_plugin_package_has_in_the_familys_directories_stays_and_the_rest_of_it_does_not(tmp_path: Path) -> None:
+    packages = {name: package for name, package in SPOOLER.items() if name != "stranger"}
+    found = reached(debian(tmp_path, packages), recorded(executed=["/usr/sbin/cupsd"]), rules())
+    assert {"/usr/lib/spool/filter/pdf", "/usr/lib/spool/filter/raster"} <= found
+    assert found.isdisjoint({"/usr/share/filters/x", "/usr/bin/pdfs"})
+
+
+def test_directories_that_others_share_are_no_familys_and_large_plugins_are_told(tmp_path: Path) -> None:
+    shared = reached(debian(tmp_path / "shared", SPOOLER), recorded(executed=["/usr/sbin/cupsd"]), rules())
+    assert shared.isdisjoint({"/usr/lib/spool/filter/pdf", "/usr/lib/spool/filter/strange"})
+    packages = {name: package for name, package in SPOOLER.items() if name != "stranger"}
+    grown = closure(
+        debian(tmp_path / "own", packages), recorded(executed=["/usr/sbin/cupsd"]), rules("helper_limit = 9\n")
+    )
+    assert "/usr/lib/spool/filter/pdf" in grown.paths
+    assert "/usr/lib/spool/filter/raster" not in grown.paths
+    assert [each.text.split()[0] for each in grown.warnings if each.kind == "large-package"] == ["driver"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimmer.closure import globs
+from slimmer.closure.profiles import globs
 from slimmer.root.directory import DirectoryRoot
 from tests.support import plant
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.library_data import LibraryDataRule
-from slimmer.closure.profiles import Profile, load_all
+from slimmer.closure.ownership.library_data import LibraryDataRule
+from slimmer.closure.ownership.package_families import FamilyRule
+from slimmer.closure.profiles.load import Profile, load_all
+from tests.support import plant
 from tests.unit.profiles_support import Deb, closure, debian, profile, reached, recorded
 
 ALL = {"Architecture": "all"}
@@ -57,6 +59,30 @@ def test_a_library_brings_its_data_and_those_of_packages_that_are_data_alone(top
     }
 
 
+def test_a_run_program_brings_the_data_that_its_package_depends_on(tmp_path: Path) -> None:
+    top = debian(
+        tmp_path,
+        {
+            "pbx": Deb({"/usr/sbin/pbx": "#755 p"}, {"Source": "pbx", "Recommends": "pbx-sounds, pbx-tools"}),
+            "pbx-sounds": Deb({"/usr/share/pbx/hello.gsm": "h"}, {**ALL, "Source": "sounds"}),
+            "pbx-tools": Deb({"/usr/bin/pbx-tool": "#755 t", "/usr/share/tools/x": "x"}, {**ALL, "Source": "tools"}),
+        },
+    )
+    together = [FamilyRule(load_all()), *rules()]
+    assert reached(top, recorded(executed=["/usr/sbin/pbx"]), together) >= {"/usr/share/pbx/hello.gsm"}
+    assert "/usr/share/tools/x" not in reached(top, recorded(executed=["/usr/sbin/pbx"]), together)
+    assert "/usr/share/pbx/hello.gsm" not in reached(top, recorded(read=["/usr/sbin/pbx"]), together)
+
+
+def test_a_module_that_every_start_looks_at_brings_its_data_once_it_is_loaded(top: Path) -> None:
+    compiled = "/usr/lib/python3/dist-packages/__pycache__/thai.cpython-311.pyc"
+    plant(top, {compiled: "x"})
+    styles = "/usr/share/python-thai-data/styles"
+    assert styles not in reached(top, recorded(looked_at=[MODULE]), rules())
+    assert styles in reached(top, recorded(read=[MODULE]), rules())
+    assert styles in reached(top, recorded(looked_at=[MODULE], read=[compiled]), rules())
+
+
 def test_packages_of_one_architecture_and_of_languages_are_left_to_other_rules(top: Path) -> None:
     assert reached(top, recorded(read=["/usr/lib/libwords.so.0"]), rules()) == set()
 
@@ -83,5 +109,5 @@ def test_data_above_the_limit_stay_with_what_was_used_and_the_report_says_so(top
     grown = closure(top, recorded(read=[LIBRARY]), rules('data = ["/usr/share/**"]\ndata_limit = 4'))
     assert "/usr/share/thai/breaks.tri" in grown.paths
     assert "/usr/share/words/thai" not in grown.paths
-    assert [(doubt.kind, doubt.path) for doubt in grown.unsure] == [("large-package", LIBRARY)]
-    assert "thai-words" in grown.unsure[0].text
+    assert [(warning.kind, warning.path) for warning in grown.warnings] == [("large-package", LIBRARY)]
+    assert "thai-words" in grown.warnings[0].text

@@ -9,11 +9,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from slimmer.closure import profiles
-from slimmer.closure.profiles import load, load_all, parse
+import slimmer.closure.profiles.load as loading
+from slimmer.closure.profiles.load import load, load_all, parse
+from slimmer.closure.profiles.modules import known_modules
 from slimmer.errors import SlimmerError
 
-SCHEMA = json.loads(Path(profiles.__file__).with_name("profile.schema.json").read_text())
+SCHEMA = json.loads(Path(loading.__file__).with_name("profile.schema.json").read_text())
 EXPECTED = """apache busybox fonts gconv git imagemagick java locale mysql nginx node nss openssh-client perl php
     postgres python redis ruby s6 terminfo tls tz"""
 
@@ -36,6 +37,23 @@ BAD = {
         (6, 1),
         "'program' means nothing",
     ),
+    "modules-language": ('why = "x"\n[modules]\nlanguage = "cobol"\n', (3, 1), "language must be one of"),
+    "modules-family": (
+        'why = "x"\n[modules]\nlanguage = "perl"\n[modules.families]\nDBI = 3\n',
+        (5, 1),
+        "DBI in families must be a text",
+    ),
+    "modules-redirected": (
+        'why = "x"\n[modules]\nlanguage = "python"\n[modules.redirected]\na = ["b"]\n',
+        (5, 1),
+        "a finder's module and",
+    ),
+    "start-program": ('why = "x"\n[[start]]\nprogram = "a"\ncommand = "a"\n', (3, 1), "an absolute path"),
+    "start-port": (
+        'why = "x"\n[[start]]\nprogram = "/a"\ncommand = "a"\nport = 70000\n',
+        (5, 1),
+        "from 1 to 65535",
+    ),
     "not-a-table": ('why = "x"\nkeep = 3\n', (2, 1), "array of tables"),
 }
 
@@ -46,7 +64,7 @@ def test_the_shipped_profiles_load_and_cover_what_is_promised() -> None:
     assert list(known) == sorted(known)
 
 
-@pytest.mark.parametrize("path", sorted(profiles.directory().glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(loading.directory().glob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_profile_satisfies_the_schema(path: Path) -> None:
     jsonschema.validate(tomllib.loads(path.read_text()), SCHEMA)
 
@@ -101,3 +119,20 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     binary.write_bytes(b"why = '\xff'")
     with pytest.raises(SlimmerError, match="byte 7"):
         load(binary)
+
+
+def test_tables_of_modules_add_up_and_the_last_word_counts() -> None:
+    first = parse('why = "x"\n[modules]\nlanguage = "perl"\nstartup = ["A"]\n[modules.families]\nX = "Y"\n', "a", "a")
+    second = parse(
+        'why = "x"\n[modules]\nlanguage = "perl"\nstartup = ["B", "A"]\n[modules.families]\nX = "Z"\n', "b", "b"
+    )
+    other = parse('why = "x"\n[modules]\nlanguage = "ruby"\nstartup = ["C"]\n', "c", "c")
+    known = known_modules((each.modules for each in (first, second, other)), "perl")
+    assert known.startup == ("A", "B")
+    assert known.families == {"X": "Z"}
+
+
+def test_a_start_is_read_as_words() -> None:
+    text = 'why = "x"\n[[start]]\nprogram = "/usr/bin/d"\ncommand = "d -c \'a b\'"\nport = 80\nask = "d ping"\n'
+    (start,) = parse(text, "d", "d").starts
+    assert (start.command, start.port, start.ask) == (("d", "-c", "a b"), 80, ("d", "ping"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from slimmer.closure.model import Application
-from slimmer.closure.profile_rules import ProfileRule
-from slimmer.closure.profiles import load_all
+from slimmer.closure.profiles.load import load_all
+from slimmer.closure.profiles.rule import ProfileRule
 from tests.support import plant
 from tests.unit.profiles_support import Deb, closure, debian, profile, reached, recorded
 
@@ -133,8 +133,8 @@ def test_above_its_limit_an_entry_adds_nothing_and_says_so(top: Path) -> None:
     text = '[[keep]]\npaths = ["/usr/lib/server"]\nlimit = 2\nwhy = "modules"\n'
     grown = closure(top, recorded(read=["/usr/lib/server/modules/one.so"]), rule(text))
     assert "/usr/lib/server/modules/two.so" not in grown.paths
-    (doubt,) = grown.unsure
-    assert (doubt.kind, "modules" in doubt.text) == ("too-large", True)
+    (warning,) = grown.warnings
+    assert (warning.kind, "modules" in warning.text) == ("too-large", True)
 
 
 def test_the_shipped_profiles_add_next_to_nothing_to_a_static_program(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
-from tracer.seccomp import RET_ALLOW, RET_USER_NOTIF, program
-from tracer.syscalls import AARCH64, ARM, I386, NEWER, X32, X86_64, Action, Convention
+from tracer.kernel.bpf import RET_ALLOW, RET_USER_NOTIF
+from tracer.kernel.seccomp import program
+from tracer.kernel.syscalls import AARCH64, ARM, I386, NEWER, X32, X86_64, Action, Convention
 
 HERE = 0xFFFFFF9C
 EVERYTHING = frozenset(Action)

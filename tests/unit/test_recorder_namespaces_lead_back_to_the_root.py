@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.namespace import Elsewhere, Namespace, parse
+from tracer.kernel.mountinfo import parse
+from tracer.recorder.mount_namespace import ForeignMountScope, Namespace
 
 HOME = b"""25 1 8:1 / / rw - ext4 /dev/sda1 rw
 26 25 0:5 / /proc rw - proc proc rw
@@ -53,7 +54,7 @@ def test_the_same_tables_change_nothing() -> None:
 
 def test_what_is_named_elsewhere_is_noted_at_once(namespace: Namespace) -> None:
     into: dict[bytes, int] = {}
-    scope = Elsewhere(namespace, b"/app/dir", into)
+    scope = ForeignMountScope(namespace, b"/app/dir", into)
     scope[b"x"] = 1
     scope[b"../y"] = 2
     scope[b"/usr/z"] = 4

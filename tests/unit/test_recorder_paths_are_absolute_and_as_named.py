@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.paths import join, normal_form, relative_to
+from tracer.recorder.paths import join, normal_form, relative_to
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ import pytest
 from ptrace.syscall.linux.aarch64 import SYSCALL_NAMES as PTRACE_AARCH64
 from ptrace.syscall.linux.x86_64 import SYSCALL_NAMES as PTRACE_X86_64
 
-from tracer.ptrace import REGISTERS
-from tracer.syscalls import (
+from tracer.kernel.syscalls import (
     AARCH64,
     ARM,
     I386,
@@ -25,6 +24,7 @@ from tracer.syscalls import (
     conventions,
     open_mask,
 )
+from tracer.recorder.ptrace import REGISTERS
 
 ALL = (X86_64, X32, I386, ARM, AARCH64)
 # Calls of these kinds name no path.

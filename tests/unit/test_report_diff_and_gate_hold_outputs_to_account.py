@@ -110,7 +110,7 @@ def test_an_output_its_layout_and_its_archive_are_the_same(
 
 
 @pytest.mark.parametrize(
-    ("options", "code"), [([], 0), (["--fail-on", "added"], 1), (["--fail-on", "risk"], 1), (["--fail-on", "any"], 1)]
+    ("options", "code"), [([], 0), (["--fail-on", "added"], 3), (["--fail-on", "risk"], 3), (["--fail-on", "any"], 3)]
 )
 def test_a_change_fails_only_what_asked_for_it(pair: tuple[Path, Path], options: list[str], code: int) -> None:
     done = CliRunner().invoke(diff_command, [str(pair[0]), str(pair[1]), *options])
@@ -206,3 +206,10 @@ def test_what_cannot_be_compared_is_an_error(tmp_path: Path) -> None:
     for name in (str(tmp_path / "none"), str(tmp_path / "x.tar"), str(tmp_path)):
         with pytest.raises(SlimmerError):
             open_side(name)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "no/such", "nosuch:tag"])
+def test_what_is_not_there_is_said_as_it_was_named(name: str) -> None:
+    with pytest.raises(SlimmerError, match=f"there is nothing at '{name}'") as raised:
+        open_side(name)
+    assert "--image" not in raised.value.message

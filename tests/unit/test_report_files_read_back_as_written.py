@@ -11,12 +11,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.errors import SlimmerError
 from slimmer.packages.model import Package, PackageType
 from slimmer.report import read
 from slimmer.report.build import build_report
-from slimmer.report.model import KeptPath, LevelSize, Mark, PackageState, RemovedPath, Report, Risk, Subject
+from slimmer.report.model import KeptPath, Mark, PackageState, RemovedPath, Report, Risk, Subject
 from slimmer.report.write import (
     Texts,
     manifest_row,
@@ -75,7 +75,7 @@ def written(top: Path) -> Path:
     return top
 
 
-@pytest.mark.parametrize("name", ["manifest", "removed", "report", "check", "why", "diff", "gate"])
+@pytest.mark.parametrize("name", ["manifest", "removed", "report", "check", "why", "diff", "gate", "harden"])
 def test_the_schemas_are_schemas(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(name))
 
@@ -161,7 +161,7 @@ def report(**facts: Any) -> Report:
 
 def test_a_report_is_valid_and_reads_back_as_written(tmp_path: Path) -> None:
     made = report(
-        unsure=[Unsure("siblings", "/a", "text", 3), Unsure("dlopen-string", "/b", "text", 90)],
+        warnings=[ClosureWarning("siblings", "/a", "text", 3), ClosureWarning("dlopen-string", "/b", "text", 90)],
         levels=[LevelSize("recorded", 3, 10), LevelSize("reachable", 4, 20, True)],
         notes=["one"],
     )
@@ -171,6 +171,11 @@ def test_a_report_is_valid_and_reads_back_as_written(tmp_path: Path) -> None:
     valid(value, "report")
     assert report_value(read.read_report(tmp_path / "report.json")) == value
     assert [each["weight"] for each in value["unsure"]] == [90, 3]
+    stay = [each for each in made.packages if each.kept_files]
+    whole = made.slim.bytes + sum(each.removed_bytes for each in stay)
+    assert value["levels"][-1]["level"] == "packages"
+    assert value["levels"][-1]["bytes"] == whole
+    assert value["levels"][-1]["estimate"]
 
 
 def test_a_report_of_another_format_is_an_error(tmp_path: Path) -> None:

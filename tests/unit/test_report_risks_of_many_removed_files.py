@@ -14,10 +14,10 @@ from tests.support import plant
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEA" * 8 + "\n"
 
 
-def test_beyond_it_names_alone_tell_and_kept_files_are_always_read(
+def test_beyond_it_names_tell_where_to_look_and_kept_files_are_always_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(tmp_path, {"one": KEY, "two": KEY, "store.p12": "x"})
+    plant(tmp_path, {"one": KEY, "two": KEY, "store.p12": "x", "id_rsa": KEY})
     monkeypatch.setattr(risk, "SEARCHED", 1)
     root = DirectoryRoot(str(tmp_path))
     marker = risk.Marker(root)
@@ -32,4 +32,5 @@ def test_beyond_it_names_alone_tell_and_kept_files_are_always_read(
     assert secret not in found("/two", removed=True)
     assert secret in found("/two", removed=False)
     assert Mark(Risk.CREDENTIAL, "key-store") in found("/store.p12", removed=True)
-    assert marker.unsearched == 2
+    assert secret in found("/id_rsa", removed=True)  # secrets are looked for where secrets are
+    assert marker.unsearched == 1

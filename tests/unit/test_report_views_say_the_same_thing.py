@@ -11,9 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from slimmer.cli.report import command
-from slimmer.closure.model import Reason, Unsure
+from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.errors import SlimmerError, UsageProblem
-from slimmer.report.model import LevelSize
 from slimmer.report.output import open_output
 from slimmer.report.words import change, less, shown, size
 from tests.report_outputs import make_output
@@ -42,7 +41,10 @@ def output(tmp_path: Path) -> Path:
         tmp_path / "out",
         fat,
         kept,
-        unsure=[Unsure("siblings", f"/srv/{number}", "may be missing", number) for number in range(50)],
+        warnings=[
+            ClosureWarning("siblings", f"/srv/{number}", "may be missing", number, f"--include /srv/{number}")
+            for number in range(50)
+        ],
         levels=[LevelSize("recorded", 1, 10), LevelSize("reachable", 2, 20, True)],
         notes=["a note"],
     )
@@ -52,7 +54,7 @@ def report(output: Path, *options: str) -> Result:
     return CliRunner().invoke(command, [str(output), *options], catch_exceptions=False)
 
 
-def test_the_page_has_the_figures_the_risk_the_doubts_and_the_verdict(output: Path) -> None:
+def test_the_page_has_the_figures_the_risk_the_warnings_and_the_verdict(output: Path) -> None:
     text = report(output).stdout
     for words in (
         "100 kB",
@@ -66,7 +68,10 @@ def test_the_page_has_the_figures_the_risk_the_doubts_and_the_verdict(output: Pa
         "a note",
     ):
         assert words in text, words
-    assert "50 doubts" in text
+    assert "20 warnings" in text  # with something to do about them, and some weight
+    assert "--include /srv/49" in text
+    assert "and 45 more" in text
+    assert report(output, "--verbose").stdout.count("may be missing") == 50
     assert "/srv/49" in text  # the heaviest
     assert "/srv/3 " not in text
     assert len(text.splitlines()) < 60
@@ -106,7 +111,7 @@ def test_markdown_stays_under_sixty_lines_and_in_its_cells(output: Path) -> None
     assert "| `/usr/bin/app` | setuid | started \\| by \\`x\\` |" in text
     assert "100 kB → 2.00 kB (−98.0 %)" in text
     assert "<b>" not in text
-    assert "and 4" in text  # not all of 50 doubts
+    assert "and 15 more" in text  # not all of 20 warnings
 
 
 def test_json_is_the_report_itself(output: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.support import plant
-from tracer import filters, programs, qemu, upper, userns, wire
 from tracer.errors import TracerError
+from tracer.kernel import filters, userns
+from tracer.runner import overlay, programs, protocol, qemu
 
 ALLOW, DONE, REFUSED = 0x7FFF0000, 0x00050000, 0x00050001
 X86_64, I386 = filters._X86_64, filters._I386
@@ -32,10 +34,14 @@ def judge(program: bytes, audit: int, number: int, *arguments: int) -> int:
                 accumulator &= value
             case 0x15:
                 at += yes if accumulator == value else no
+            case 0x35:
+                at += yes if accumulator >= value else no
+            case 0x45:
+                at += yes if accumulator & value else no
             case 0x05:
                 at += value
             case 0x06:
-                return value
+                return int(value)
             case _:
                 raise AssertionError(f"no such instruction: {operation:#x}")
 
@@ -69,6 +75,9 @@ def test_protected_processes_get_no_signal_and_others_do() -> None:
     assert judge(program, X86_64.audit, kill, 45, 9) == ALLOW
     assert judge(program, X86_64.audit, kill, 0xFFFFFFFF, 9) == REFUSED  # every process there is
     assert judge(program, X86_64.audit, kill, 0, 9) == ALLOW  # one's own group
+    assert judge(program, X86_64.audit, 424, 5, 9) == REFUSED & 0xFFFF0000 | 38  # pidfd_send_signal: not there
+    assert judge(program, X86_64.audit, 298) == REFUSED  # perf_event_open
+    assert judge(program, X86_64.audit, 179) == REFUSED  # quotactl
     assert judge(program, X86_64.audit, tgkill, 44, 99, 9) == REFUSED
     assert judge(program, X86_64.audit, tgkill, 99, 44, 9) == REFUSED
     assert judge(program, X86_64.audit, queue, 41, 9) == REFUSED
@@ -126,19 +135,19 @@ def test_ranges_are_found_by_name_and_by_number_and_laid_end_to_end(tmp_path: Pa
 
 def test_frames_carry_odd_names_large_answers_and_descriptors() -> None:
     one, other = socket.socketpair()
-    near, far = wire.Wire(one), wire.Wire(other)
-    request = wire.Spawn(("a\udcff\n", ""), (("K", "v=\udc80"),), "/x y", 1, 2, (3, 4))
-    near._send({"request": "Spawn", **wire.asdict(request)}, (0, 1))
+    near, far = protocol.Wire(one), protocol.Wire(other)
+    request = protocol.Spawn(("a\udcff\n", ""), (("K", "v=\udc80"),), "/x y", 1, 2, (3, 4))
+    near._send({"request": "Spawn", **asdict(request)}, (0, 1))
     got, descriptors = far.request()
     assert got == request
     assert len(descriptors) == 2
     for descriptor in descriptors:
         assert not os.get_inheritable(descriptor)
         os.close(descriptor)
-    far.reply(wire.Answer(paths=("/p",) * 3000))
+    far.reply(protocol.Answer(paths=("/p",) * 3000))
     assert near.answer()[0].paths == ("/p",) * 3000
     far.close()
-    with pytest.raises(wire.Closed):
+    with pytest.raises(protocol.Closed):
         near.answer()
     near.close()
 
@@ -170,7 +179,7 @@ def test_what_lies_in_an_upper_layer_are_the_changes(tmp_path: Path) -> None:
     for name in ("kept", "same"):
         (tmp_path / "above" / name).chmod((tmp_path / "below" / name).stat().st_mode & 0o7777)
     (tmp_path / "above/mode").chmod(0o700)
-    layer = upper.Layer(str(tmp_path / "above"), str(tmp_path / "below"))
+    layer = overlay.Overlay(str(tmp_path / "above"), str(tmp_path / "below"))
     assert layer.changes() == ("/dev", "/dev/null", "/fresh", "/fresh/file", "/kept/new", "/mode", "/same/other")
     layer.settle()
     (tmp_path / "above/kept/later").touch()

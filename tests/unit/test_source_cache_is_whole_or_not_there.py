@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -19,7 +20,7 @@ from slimmer.cli.cache import command
 from slimmer.errors import SlimmerError
 from slimmer.root import store as store_module
 from slimmer.root.source import open_image
-from slimmer.root.store import Facts, Shelf, Store
+from slimmer.root.store import CacheKind, CacheMetadata, Store
 from tests.support import needs_root
 from tests.unit.imagemaker import Item, layout, tar
 
@@ -30,19 +31,19 @@ def image(top: Path, name: str, size: int = 1000) -> str:
     return layout(top / name, BASE, tar(Item("top", content=name.encode() * size)))
 
 
-def places(store: Store, shelf: Shelf) -> list[str]:
+def places(store: Store, shelf: CacheKind) -> list[str]:
     return sorted(os.listdir(store.home / shelf))
 
 
-def test_layers_are_shared_and_content_is_on_the_disk_once(tmp_path: Path) -> None:
+def test_layers_are_shared_and_trees_are_their_own(tmp_path: Path) -> None:
     roots = [open_image(image(tmp_path, name), cache=tmp_path / "cache") for name in ("one", "two")]
     store = Store(tmp_path / "cache")
-    assert len(places(store, Shelf.LAYERS)) == 3
-    assert len(places(store, Shelf.ROOTS)) == 2
-    assert Path(roots[0].location("/base")).samefile(roots[1].location("/base"))
+    assert len(places(store, CacheKind.LAYERS)) == 3
+    assert len(places(store, CacheKind.ROOTS)) == 2
+    assert [os.stat(root.location("/base")).st_nlink for root in roots] == [1, 1]
 
 
-def test_what_programs_count_the_links_of_has_one_name_on_disk(tmp_path: Path) -> None:
+def test_a_file_has_as_many_names_on_disk_as_the_image_gives_it(tmp_path: Path) -> None:
     data = tar(
         Item("etc/crontab", content=b"x", mode=0o640, pax={"SCHILY.xattr.user.mark": "1"}),
         Item("etc/one", content=b"y"),
@@ -52,19 +53,28 @@ def test_what_programs_count_the_links_of_has_one_name_on_disk(tmp_path: Path) -
     status = os.stat(root.location("/etc/crontab"))
     assert (status.st_nlink, stat.S_IMODE(status.st_mode), status.st_mtime) == (1, 0o640, 1_000_000_000)
     assert root.read("/etc/crontab") == b"x"
+    assert [os.stat(root.location(path)).st_nlink for path in ("/etc/one", "/etc/two")] == [2, 2]
     assert Path(root.location("/etc/one")).samefile(root.location("/etc/two"))
     entries = [root.entry(path) for path in ("/etc/crontab", "/etc/one")]
     assert [entry.links for entry in entries if entry] == [1, 2]
 
 
-def test_without_hard_links_the_tree_is_made_of_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EMLINK, "Too many links")
+def test_holes_stay_holes_and_where_the_kernel_cannot_copy_we_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"head" + bytes(3_000_000) + b"middle" + bytes(2_000_000)
+    data = tar(Item("sparse", content=content), Item("empty"), Item("zeros", content=bytes(1_000_000)))
+    place = layout(tmp_path / "image", data)
 
-    monkeypatch.setattr("slimmer.root.plant.os.link", refuse)
-    root = open_image(image(tmp_path, "one"), cache=tmp_path / "cache")
-    assert root.read("/base") == b"b" * 1000
-    assert os.stat(root.location("/base")).st_nlink == 1
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    for cache in ("kernel", "hand"):
+        if cache == "hand":
+            monkeypatch.setattr("slimmer.root.materialize.os.copy_file_range", refuse)
+        root = open_image(place, cache=tmp_path / cache)
+        assert Path(root.location("/sparse")).read_bytes() == content
+        assert [os.stat(root.location(path)).st_size for path in ("/empty", "/zeros")] == [0, 1_000_000]
 
 
 def test_an_image_that_was_there_before_is_opened_without_its_layers(tmp_path: Path) -> None:
@@ -83,33 +93,33 @@ def test_an_image_that_was_there_before_is_opened_without_its_layers(tmp_path: P
 def test_a_failed_build_leaves_nothing_and_a_later_one_succeeds(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    def fail(part: Path) -> Facts:
+    def fail(part: Path) -> CacheMetadata:
         (part / "half").mkdir(mode=0o000)
         raise SlimmerError("no")
 
     with pytest.raises(SlimmerError, match="no"):
-        store.make(Shelf.LAYERS, "k", fail)
+        store.make(CacheKind.LAYERS, "k", fail)
     assert os.listdir(store.home / "building") == []
-    assert store.find(Shelf.LAYERS, "k") is None
-    with store.make(Shelf.LAYERS, "k", lambda part: Facts(bytes=3)) as held:
+    assert store.find(CacheKind.LAYERS, "k") is None
+    with store.make(CacheKind.LAYERS, "k", lambda part: CacheMetadata(bytes=3)) as held:
         assert held.facts.bytes == 3
 
 
 def test_a_full_disk_is_a_message(tmp_path: Path) -> None:
-    def full(part: Path) -> Facts:
+    def full(part: Path) -> CacheMetadata:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SlimmerError, match=r"No space left on device\n.*make room"):
-        Store(tmp_path).make(Shelf.LAYERS, "k", full)
+        Store(tmp_path).make(CacheKind.LAYERS, "k", full)
 
 
 def _killed(top: Path) -> None:
-    def build(part: Path) -> Facts:
+    def build(part: Path) -> CacheMetadata:
         (part / "half").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    Store(top).make(Shelf.LAYERS, "k", build)
+    Store(top).make(CacheKind.LAYERS, "k", build)
 
 
 def test_what_a_killed_process_left_is_built_anew_and_swept_away(tmp_path: Path) -> None:
@@ -121,24 +131,24 @@ def test_what_a_killed_process_left_is_built_anew_and_swept_away(tmp_path: Path)
         assert process.exitcode == -signal.SIGKILL
         store = Store(tmp_path)
         assert os.listdir(store.home / "building") == ["layers-k"]
-        assert store.find(Shelf.LAYERS, "k") is None
+        assert store.find(CacheKind.LAYERS, "k") is None
     store.prune()
     assert os.listdir(store.home / "building") == []
-    with store.make(Shelf.LAYERS, "k", lambda part: Facts()) as held:
+    with store.make(CacheKind.LAYERS, "k", lambda part: CacheMetadata()) as held:
         assert os.listdir(held.path) == ["facts.json"]
 
 
 def test_many_at_once_build_once(tmp_path: Path) -> None:
     built: list[int] = []
 
-    def build(part: Path) -> Facts:
+    def build(part: Path) -> CacheMetadata:
         built.append(1)
         time.sleep(0.05)
         (part / "whole").write_text("whole")
-        return Facts()
+        return CacheMetadata()
 
     def use(_: int) -> str:
-        with Store(tmp_path).make(Shelf.ROOTS, "k", build) as held:
+        with Store(tmp_path).make(CacheKind.ROOTS, "k", build) as held:
             return (held.path / "whole").read_text()
 
     with ThreadPoolExecutor(8) as pool:
@@ -202,27 +212,29 @@ def test_after_a_crash_of_the_machine_only_what_was_synced_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
-    store.make(Shelf.LAYERS, "fresh", lambda part: Facts(bytes=1)).close()
-    store.make(Shelf.LAYERS, "old", lambda part: Facts(bytes=2)).close()
+    store.make(CacheKind.LAYERS, "fresh", lambda part: CacheMetadata(bytes=1)).close()
+    store.make(CacheKind.LAYERS, "old", lambda part: CacheMetadata(bytes=2)).close()
     long_ago = time.time() - 1000
     os.utime(store.home / "layers" / "old", (long_ago, long_ago))
-    with store.make(Shelf.LAYERS, "old", lambda part: Facts(bytes=9)) as held:  # this use sees it on the disk
+    with store.make(
+        CacheKind.LAYERS, "old", lambda part: CacheMetadata(bytes=9)
+    ) as held:  # this use sees it on the disk
         assert held.facts.bytes == 2
     monkeypatch.setattr(store_module, "boot_id", lambda: "another boot")
-    assert store.find(Shelf.LAYERS, "fresh") is None
-    with store.make(Shelf.LAYERS, "fresh", lambda part: Facts(bytes=3)) as held:
+    assert store.find(CacheKind.LAYERS, "fresh") is None
+    with store.make(CacheKind.LAYERS, "fresh", lambda part: CacheMetadata(bytes=3)) as held:
         assert held.facts.bytes == 3
-    found = store.find(Shelf.LAYERS, "old")
+    found = store.find(CacheKind.LAYERS, "old")
     assert found is not None
     assert found.facts.bytes == 2
 
 
 def test_damaged_facts_are_no_facts(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.make(Shelf.LAYERS, "k", lambda part: Facts()).close()
+    store.make(CacheKind.LAYERS, "k", lambda part: CacheMetadata()).close()
     for content in ("", "{", "[]", '{"bytes": 1}', '{"layers": 3, "notes": []}', '{"layers": [], "notes": [], "x": 1}'):
         (store.home / "layers/k/facts.json").write_text(content)
-        assert store.find(Shelf.LAYERS, "k") is None
+        assert store.find(CacheKind.LAYERS, "k") is None
 
 
 def test_pruning_takes_the_longest_unused_with_what_shares_its_content_and_never_what_is_in_use(tmp_path: Path) -> None:
@@ -236,16 +248,16 @@ def test_pruning_takes_the_longest_unused_with_what_shares_its_content_and_never
     used = open_image(f"oci:{tmp_path / 'one'}", cache=cache)
     assert store.size() > 100_000
     store.prune(50_000)
-    left = {stored.facts.bytes for stored in store.stored() if stored.shelf is Shelf.LAYERS}
+    left = {stored.facts.bytes for stored in store.stored() if stored.shelf is CacheKind.LAYERS}
     assert left == {1000, 30_000}
     assert used.read("/top") == b"one" * 10_000
     store.prune(-1)
     assert used.read("/top") == b"one" * 10_000
-    assert len(places(store, Shelf.ROOTS)) == 1
+    assert len(places(store, CacheKind.ROOTS)) == 1
     used.close()
     gone = store.prune(-1)
-    assert {stored.shelf for stored in gone} == {Shelf.LAYERS, Shelf.ROOTS}
-    assert places(store, Shelf.LAYERS) == places(store, Shelf.ROOTS) == []
+    assert {stored.shelf for stored in gone} == {CacheKind.LAYERS, CacheKind.ROOTS}
+    assert places(store, CacheKind.LAYERS) == places(store, CacheKind.ROOTS) == []
     assert os.listdir(store.home / "locks") == []
 
 
@@ -364,3 +376,18 @@ def _same(mine: Path, theirs: Path) -> None:
     assert disk(theirs, "secret/file") == (0o400, USER, USER)
     assert disk(theirs, "shut/in") == (0o700, USER, USER)
     assert disk(theirs, "su") == (0o755, USER, USER)
+
+
+@pytest.mark.parametrize("name", ["entries", "index", "strings"])
+@pytest.mark.parametrize("damage", ["cut short", "changed"])
+def test_damaged_lists_of_entries_are_made_anew(tmp_path: Path, name: str, damage: str) -> None:
+    source = image(tmp_path, "one")
+    with contextlib.closing(open_image(source, cache=tmp_path / "cache")) as root:
+        before = [entry.path for entry in root.walk()]
+    for place in (tmp_path / "cache").rglob(name):
+        content = bytearray(place.read_bytes())
+        content[-1] ^= 1
+        place.chmod(0o600)
+        place.write_bytes(content[: len(content) // 2] if damage == "cut short" else content)
+    with contextlib.closing(open_image(source, cache=tmp_path / "cache")) as root:
+        assert [entry.path for entry in root.walk()] == before

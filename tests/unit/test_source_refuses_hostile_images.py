@@ -35,11 +35,11 @@ ENTRIES: dict[str, tuple[list[Item], str]] = {
     "dot dot": ([Item("../evil")], "leaves the root"),
     "dot dot inside": ([Item("a/../../evil")], "leaves the root"),
     "dot dot that stays inside": ([Item("a/../evil")], "leaves the root"),
-    "absolute": ([Item("/evil")], "absolute name"),
+    "absolute and out": ([Item("/../evil")], "leaves the root"),
     "relative link above the root": ([Item("l", "symlink", target="../evil")], "leaves the root"),
     "deep link above the root": ([Item("a/l", "symlink", target="../b/../../../evil")], "leaves the root"),
     "hard link above the root": ([Item("l", "link", target="../../etc/passwd")], "leaves the root"),
-    "absolute hard link": ([Item("l", "link", target="/etc/passwd")], "absolute name"),
+    "absolute hard link": ([Item("l", "link", target="/etc/passwd")], "not there"),
     "hard link to nothing": ([Item("l", "link", target="etc/passwd")], "not there"),
     "hard link through a link": (
         [Item("d", "symlink", target="/"), Item("l", "link", target="d/etc/passwd")],
@@ -221,6 +221,21 @@ def _flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _overwrite(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _layer_as_pipe(maker: LayoutMaker) -> None:
+    layer = _blob_of(maker, OCI_LAYER)
+    layer.unlink()
+    os.mkfifo(layer)
+
+
+def _without_images(maker: LayoutMaker) -> None:
+    maker.manifests.clear()
+    maker.finish()
+
+
 def _self_reference(maker: LayoutMaker) -> None:
     inner = maker.manifests[0]
     for _ in range(6):
@@ -241,7 +256,7 @@ SPOILED: dict[str, tuple[Callable[[LayoutMaker], None], str]] = {
     "layer grown": (lambda maker: os.truncate(_blob_of(maker, OCI_LAYER), 70_000), "longer than its descriptor"),
     "layer missing": (lambda maker: _blob_of(maker, OCI_LAYER).unlink(), "is missing"),
     "layer a pipe": (
-        lambda maker: (_blob_of(maker, OCI_LAYER).unlink(), os.mkfifo(_blob_of(maker, OCI_LAYER)))[1],
+        _layer_as_pipe,
         "is missing or no file",
     ),
     "config of another layer": (
@@ -296,9 +311,9 @@ SPOILED: dict[str, tuple[Callable[[LayoutMaker], None], str]] = {
     ),
     "indexes within indexes": (_self_reference, "lead nowhere"),
     "no marker": (lambda maker: (maker.top / "oci-layout").unlink(), "no oci-layout"),
-    "another marker": (lambda maker: (maker.top / "oci-layout").write_bytes(b"{}") and None, "layout version"),
-    "an empty index": (lambda maker: (maker.manifests.clear(), maker.finish())[1], "no image in it"),
-    "an index that is no object": (lambda maker: (maker.top / "index.json").write_bytes(b"3") and None, "not a JSON"),
+    "another marker": (lambda maker: _overwrite(maker.top / "oci-layout", b"{}"), "layout version"),
+    "an empty index": (_without_images, "no image in it"),
+    "an index that is no object": (lambda maker: _overwrite(maker.top / "index.json", b"3"), "not a JSON"),
 }
 
 

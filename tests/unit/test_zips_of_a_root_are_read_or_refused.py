@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.python_path import archive_members, archive_source
+from slimmer.closure.languages.python.path import archive_members, archive_source
 from slimmer.errors import SlimmerError
 from slimmer.packages.java import artifacts
 from slimmer.root.directory import DirectoryRoot

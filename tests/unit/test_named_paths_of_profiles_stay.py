@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.mentions import MentionRule
-from slimmer.closure.profiles import load_all
+from slimmer.closure.ownership.named_paths import MentionRule
+from slimmer.closure.profiles.load import load_all
 from tests.unit.profiles_support import Deb, closure, debian, reached, recorded
 
 CONFIG = """
@@ -82,4 +82,4 @@ def test_a_large_packaged_directory_stays_out_and_the_report_says_so(top: Path) 
     (top / "etc/web.conf").write_text("root /usr/share/web;")
     grown = closure(top, recorded(read=["/etc/web.conf"]), [MentionRule(load_all())])
     assert "/usr/share/web/big" not in grown.paths
-    assert "mentioned-directory" in {doubt.kind for doubt in grown.unsure}
+    assert "mentioned-directory" in {warning.kind for warning in grown.warnings}

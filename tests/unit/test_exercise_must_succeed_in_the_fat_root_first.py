@@ -1,0 +1,55 @@
+"""What a reference run must have done before a slim image may be measured by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from slimmer.errors import SlimmerError
+from slimmer.exercise.expectation import expect
+from slimmer.exercise.model import Answer, Executed, Found, RunOutcome
+from slimmer.exercise.perform import Performed
+from slimmer.recipe import Probe, Recipe, Run
+
+DONE = RunOutcome(("/app",), 0, False, b"", b"")
+GOOD = Answer("GET /", 200, b"")
+BAD = Answer("GET /", 500, b"", problem="status 500")
+NONE = Answer("GET /", None, b"")
+
+
+def performed(*outcomes: RunOutcome) -> Performed:
+    return Performed(outcomes, None, {}, "", "")
+
+
+@pytest.mark.parametrize(
+    ("runs", "outcomes", "said"),
+    [
+        ([Run()], [replace(DONE, exit_code=3)], "exited with 3, not 0"),
+        ([Run(expect_exit=3)], [DONE], "exited with 0, not 3"),
+        ([Run()], [replace(DONE, exit_code=None, failure=SlimmerError("not ready"))], "not ready"),
+        ([Run(probes=(Probe("http://x"),))], [replace(DONE, answers=(BAD,))], "status 500"),
+        ([Run(probes=(Probe("http://x"),))], [DONE], "0 of 1 things were asked"),
+        ([Run(exec=(("a",), ("b",)))], [replace(DONE, executed=(Executed("a", 0, b"", b""),))], "1 of 2 things"),
+        ([Run(crawl=("http://x",))], [replace(DONE, answers=(NONE,))], "no page answered"),
+        (
+            [Run()],
+            [replace(DONE, stopped=True, found=Found(answers=(BAD, BAD)))],
+            "every answer was an error",
+        ),
+        ([Run(), Run()], [DONE], "1 of 2 runs"),
+        ([Run()], [], "0 of 1 runs"),
+    ],
+)
+def test_less_than_what_the_recipe_expects_is_refused(runs: list[Run], outcomes: list[RunOutcome], said: str) -> None:
+    with pytest.raises(SlimmerError, match=said):
+        expect(performed(*outcomes), Recipe(runs=tuple(runs)))
+
+
+def test_what_the_recipe_expects_is_taken() -> None:
+    asked = Run(probes=(Probe("http://x"),), exec=(("a",),))
+    did = replace(DONE, answers=(GOOD,), executed=(Executed("a", 0, b"", b""),))
+    expect(performed(did), Recipe(runs=(asked,)))
+    expect(performed(replace(DONE, stopped=True, exit_code=-15)), Recipe(runs=(Run(),)))
+    expect(performed(replace(DONE, stopped=True, found=Found(answers=(BAD, GOOD)))), Recipe(runs=(Run(),)))
+    expect(performed(replace(DONE, exit_code=3)), Recipe(runs=(Run(expect_exit=3),)))

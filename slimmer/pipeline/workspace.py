@@ -23,7 +23,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import assert_never
 
 from slimmer.errors import Interrupted, SlimmerError
 from slimmer.pipeline.target import mark, refuse_foreign
+from tracer.kernel import signals
 from tracer.runner import session_directory
 
 LOCK = "lock"
@@ -77,7 +77,7 @@ class _Placed(enum.Enum):
 
 def place_all(moves: Sequence[tuple[Path, Path]]) -> None:
     """Move each into its place; when one cannot be, take the others back. Signals wait until it is over."""
-    with _undisturbed():
+    with signals.held_back():
         done: list[tuple[Path, Path, _Placed]] = []
         try:
             for new, target in moves:
@@ -137,28 +137,6 @@ def _exchange(new: Path, target: Path) -> bool:
     if number in (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP):
         return False
     raise OSError(number, os.strerror(number), str(target))
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals that end a run wait meanwhile: a few renames."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    came: list[int] = []
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] not in (signal.SIG_IGN, None):
-            signal.signal(number, lambda got, frame: came.append(got))
-    try:
-        yield
-    finally:
-        for number in numbers:
-            if before[number] is not None:
-                signal.signal(number, before[number])
-        for late in dict.fromkeys(came):
-            os.kill(os.getpid(), late)
 
 
 @contextlib.contextmanager
@@ -321,7 +299,7 @@ def _put_back(holder: Path, target: Path) -> None:
 def _remove(holder: Path) -> None:
     """All of it, whatever comes between: a signal that came meanwhile is heard afterwards."""
     came: BaseException | None = None
-    with _undisturbed():
+    with signals.held_back():
         for _ in range(3):
             try:
                 _clear(holder)

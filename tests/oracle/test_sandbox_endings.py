@@ -186,6 +186,8 @@ def test_a_killed_ordinary_user_leaves_nothing(root: Path, marker: str, monkeypa
                 if caller == 0:
                     as_user(NOBODY, lambda: _sleep_inside(root, marker))
                 time.sleep(delay)
+                os.kill(caller, signal.SIGSTOP)  # or it forks between the look for its child and its own end
+                os.waitpid(caller, os.WUNTRACED)
                 found = [each for each in os.listdir("/proc") if each.isdigit() and _is_child_of(each, caller)]
                 for each in [*found, str(caller)]:
                     with contextlib.suppress(ProcessLookupError):

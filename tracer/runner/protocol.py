@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import array
 import json
-import signal
 import socket
 import struct
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from tracer.errors import TracerError
+from tracer.kernel import signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,6 @@ class Closed(Exception):
     """The other side is gone."""
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 class Wire:
     """One end. Owns its socket."""
 
@@ -116,12 +113,14 @@ class Wire:
         """
         if self._asking:
             raise TracerError("the session was interrupted", "start another one")
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        with signals.held_back():
+            return self._exchange(request, descriptors)
+
+    def _exchange(self, request: Request, descriptors: tuple[int, ...]) -> tuple[Answer, tuple[int, ...]]:
         self._asking = True
         try:
             self._send({"request": type(request).__name__, **asdict(request)}, descriptors)
             answer = self.answer()
-            self._asking = False
         except Closed:
             self._asking = False
             if isinstance(request, Spawn | OpenSocket):
@@ -130,8 +129,7 @@ class Wire:
                     "it or the recorder was killed, or memory ran out",
                 ) from None
             raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._asking = False
         return answer
 
     def answer(self) -> tuple[Answer, tuple[int, ...]]:

@@ -67,7 +67,7 @@ def modules(root: Root, path: str) -> Iterator[Package]:
 def build_info(stream: BinaryIO) -> tuple[str, str]:
     """(Go version, module lines) of an ELF file; empty texts when it has none."""
     head = stream.read(64)
-    if head[:4] != b"\x7fELF":
+    if len(head) < 52 or head[:4] != b"\x7fELF":  # a 32-bit file's header
         return "", ""
     order = "<" if head[5] == 1 else ">"
     segments = list(_segments(stream, head, order))
@@ -102,6 +102,8 @@ def _segments(stream: BinaryIO, head: bytes, order: str) -> Iterator[tuple[int, 
 def _read(stream: BinaryIO, offset: int, order: str, segments: Sequence[tuple[int, int, int, int]]) -> tuple[str, str]:
     stream.seek(offset)
     head = stream.read(32)
+    if len(head) < 32:
+        return "", ""
     size, flags = head[14], head[15]
     if flags & 2:
         version = _varint_text(stream)

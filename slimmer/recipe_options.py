@@ -62,7 +62,7 @@ class Sandbox:
     allow_nested: bool = False  # namespaces and mounts, for programs with a sandbox of their own
     pids: int = PIDS  # processes at a time, of each run; 0: any number
     memory: str = ""  # that they may have: 512M, 2G; empty: all there is
-    reset: tuple[tuple[str, ...], ...] = ()  # commands of the host before each exercise after the first, each an argv
+    reset: tuple[tuple[str, ...], ...] = ()  # commands of the host before each exercise, the first too; each an argv
     trust_root: bool = False  # an image may run in a chroot, where no sandbox can be made
 
     @property

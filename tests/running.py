@@ -10,11 +10,14 @@ import pickle
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+import pytest
 
 from tests.support import root_of
 from tracer.kernel import mounts, userns
@@ -106,6 +109,14 @@ def run(session: Session, *argv: str, identity: Identity | None = None, workdir:
 def shell(session: Session, script: str) -> str:
     """What a shell script prints."""
     return run(session, "sh", "-c", script)[1]
+
+
+def needs_reachable_python() -> None:
+    """Skip where another user cannot start this Python: it may lie in a home directory that is shut."""
+    place = Path(sys.executable).resolve()
+    shut = [str(each) for each in (place, *place.parents) if not each.stat().st_mode & stat.S_IXOTH]
+    if shut:
+        pytest.skip(f"another user may not enter {shut[-1]}, where this Python is")
 
 
 def as_user(uid: int, work: Callable[[], T]) -> T:

@@ -102,7 +102,11 @@ exercise_options = _all(
         help="Default none: loopback only; or that of a process or container (container:podman:db) that runs already.",
     ),
     click.option(
-        "--reset", "resets", multiple=True, metavar="CMD", help="A host command before the check: services begin anew."
+        "--reset",
+        "resets",
+        multiple=True,
+        metavar="CMD",
+        help="A host command before each exercise, the first too: services begin anew, and are awaited.",
     ),
     click.option(
         "--publish",

@@ -58,8 +58,7 @@ def perform(
     failure is in its outcome, patience is measured by what that took, and Ctrl-C aborts at once.
     """
     require_credentials(recipe)
-    if like is not None:
-        reset(recipe, observer)
+    reset(recipe, observer)
     runs = [_stopped_as_said(place, run) for run in recipe.runs]
     if like is not None:
         known = (*like.outcomes, *([None] * len(runs)))

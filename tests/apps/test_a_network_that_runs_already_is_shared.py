@@ -16,7 +16,7 @@ import pytest
 
 from slimmer.exercise.listening import listeners
 from tests.apps.conftest import HOUSE
-from tests.running import NOBODY, as_user, own, readable_directory
+from tests.running import NOBODY, as_user, needs_reachable_python, own, readable_directory
 from tests.support import needs_root, plant, requires
 from tracer.runner.joined import joined
 from tracer.session import Command, Session, SessionOptions
@@ -74,6 +74,8 @@ def container(place: Path) -> Iterator[int]:
 @requires("busybox")
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_a_store_is_reached_and_reset_for_the_check(uid: int) -> None:
+    if uid:
+        needs_reachable_python()
     with readable_directory() as place:
         front, store = root(place / "front", FRONT, "front"), root(place / "store", STORE, "store")
         own(place, uid)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
+import textwrap
 import tomllib
+from dataclasses import replace
 
 import pytest
 
 from slimmer.cli.described import recipe_over
 from slimmer.errors import SlimmerError, UsageProblem
+from slimmer.exercise import reset as resets
+from slimmer.exercise.listening import listeners
 from slimmer.exercise.observer import Observer
 from slimmer.exercise.reset import reset
 from slimmer.pipeline.consent import Named, unnamed
@@ -43,6 +49,40 @@ def test_a_reset_that_fails_or_is_not_there_is_named_with_its_last_lines() -> No
     assert "exited with 3" in (failed := said("sh", "-c", "echo http://me:word@host/; exit 3"))
     assert "http://me:***@host/" in failed
     assert "--reset nothing-here: No such file" in said("nothing-here")
+
+
+def test_what_listened_before_a_reset_is_awaited_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        again = textwrap.dedent(f"""
+            import os, socket, time
+            if not os.fork():
+                time.sleep(0.5)
+                one = socket.create_server(("127.0.0.1", {port}))
+                time.sleep(3)
+        """)
+        # The descriptor that the command holds is the service that it ends: this process holds it no longer.
+        sandbox = Sandbox(network=f"container:{os.getpid()}", reset=((sys.executable, "-c", again),))
+        looks = [frozenset({port})]
+
+        def look(pid: int) -> frozenset[int]:
+            held.close()
+            return looks.pop() if looks else listeners(pid)
+
+        monkeypatch.setattr(resets, "listeners", look)
+        reset(Recipe(sandbox=sandbox), Observer())
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            pass
+        monkeypatch.setattr(resets, "PATIENCE", 0.2)
+        looks.append(frozenset({1, 2}))
+        with pytest.raises(SlimmerError, match=f"nothing listens on port 1, 2 of {os.getpid()}"):
+            reset(Recipe(sandbox=replace(sandbox, reset=(("true",),))), Observer())
+
+
+def test_a_reset_may_start_what_is_joined() -> None:
+    reset(Recipe(sandbox=Sandbox(network="container:4194303", reset=(("true",),))), Observer())
 
 
 def test_the_callers_own_network_needs_no_entering_and_a_gone_process_is_said() -> None:

@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+import zstandard
+
 from slimmer.facts import plain
 from slimmer.facts.store import FactStore
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+_LONGEST = 64 << 20  # bytes of a text that is kept
 WORTH = 256  # bytes, below which a look costs as much as the work
 _PARSERS = ("tree-sitter", *(f"tree-sitter-{each}" for each in ("bash", "javascript", "php", "ruby", "toml")))
 _stack: list[FactStore | None] = []
@@ -105,6 +108,30 @@ def remembered_bytes(name: str, content: Sequence[bytes], compute: Callable[[], 
         known = compute()
         store.put(key, known)
     return known
+
+
+def in_use() -> bool:
+    """Whether anything is remembered just now."""
+    return bool(_stack) and _stack[-1] is not None
+
+
+def recall(name: str, parts: Sequence[bytes]) -> bytes | None:
+    """What `keep` kept under the same name and parts."""
+    store = _stack[-1] if _stack else None
+    packed = store.get(_key(name, parts)) if store is not None else None
+    if packed is None:
+        return None
+    try:
+        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LONGEST)
+    except zstandard.ZstdError:
+        return None
+
+
+def keep(name: str, parts: Sequence[bytes], value: bytes) -> None:
+    """Remember a long text. `parts` are all that it was made of, but for slimmer itself."""
+    store = _stack[-1] if _stack else None
+    if store is not None and len(value) <= _LONGEST:
+        store.put(_key(name, parts), zstandard.ZstdCompressor(level=3).compress(value))
 
 
 def _key(name: str, parts: Sequence[bytes]) -> bytes:

@@ -20,12 +20,14 @@ from slimmer.image.times import MtimePolicy, source_date_epoch
 from slimmer.packages.model import PackageType
 from slimmer.packages.purl import os_release
 from slimmer.pipeline.configuration import configure
+from slimmer.pipeline.known import Known
 from slimmer.pipeline.plan import Plan
 from slimmer.recipe import Layers, Recipe
 from slimmer.report.build import ReportBuilder
 from slimmer.report.growing import growing
-from slimmer.report.html import MOST_REMOVED
 from slimmer.report.model import KeptPath, RemovedPath, Report, Subject
+from slimmer.report.page_rows import MOST_REMOVED
+from slimmer.report.read import read_report
 from slimmer.report.rows import Rows
 from slimmer.report.support import support_end
 from slimmer.report.words import mode_words
@@ -36,6 +38,7 @@ from slimmer.root.live import SavedRoot
 from slimmer.root.model import Entry, FileType, Root, sort_key
 from tracer.recording import Recording
 
+MANIFEST_FILE, REMOVED_FILE, REPORT_FILE = "manifest.json", "removed.json", "report.json"
 OS_PACKAGES = frozenset({PackageType.DEB, PackageType.APK, PackageType.RPM})
 
 
@@ -92,8 +95,34 @@ def write_review(
     *,
     notes: tuple[str, ...] = (),
     listens: Mapping[str, int] | None = None,
+    known: Known,
 ) -> Report:
     """manifest.json, removed.json and report.json. `listens`: programs to privileged ports. Raises SlimmerError."""
+    told = (
+        *(image.image_id, image.compressor, *(f"{layer.digest} {layer.size}" for layer in image.layers)),
+        *(*notes, *recording.recorder, *recording.notes, *plan.notes, repr(sorted((listens or {}).items()))),
+        repr((plan.level, plan.warnings)),
+    )
+    files = [directory / name for name in (MANIFEST_FILE, REMOVED_FILE, REPORT_FILE)]
+    texts = known.review(told)
+    if texts is not None:
+        for each in files:
+            each.write_text(texts[each.name], encoding="ascii")
+        return read_report(directory / REPORT_FILE)
+    report = _written(plan, fat, image, recording, directory, notes, listens)
+    known.keep_review(told, files)
+    return report
+
+
+def _written(
+    plan: Plan,
+    fat: Root,
+    image: Image,
+    recording: Recording,
+    directory: Path,
+    notes: tuple[str, ...],
+    listens: Mapping[str, int] | None,
+) -> Report:
     uid, gids = _writer(fat, image.config.user)
     rows = Rows(plan.root, plan.index, uid=uid, gids=gids, listens=listens)
     builder = ReportBuilder()
@@ -117,9 +146,9 @@ def write_review(
             builder.removed(row)
             yield row
 
-    with open(directory / "manifest.json", "w", encoding="utf-8") as stream:
+    with open(directory / MANIFEST_FILE, "w", encoding="utf-8") as stream:
         write_manifest(stream, kept())
-    with growing(directory / "removed.json") as text:
+    with growing(directory / REMOVED_FILE) as text:
         gone = write_removed(text, removed())
     said = list(notes)
     if rows.unsearched:
@@ -154,7 +183,7 @@ def write_review(
         levels=plan.levels,
         notes=(*said, *recording.notes, *plan.notes),
     )
-    with open(directory / "report.json", "w", encoding="utf-8") as stream:
+    with open(directory / REPORT_FILE, "w", encoding="utf-8") as stream:
         write_report(stream, report)
     return report
 

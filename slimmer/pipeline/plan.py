@@ -22,6 +22,7 @@ from slimmer.errors import SlimmerError
 from slimmer.packages import scannerdata
 from slimmer.packages.model import PackageIndex
 from slimmer.pipeline import attributes
+from slimmer.pipeline.known import Grown, Known
 from slimmer.recipe import Keep, Miss, Recipe
 from slimmer.root.layered import GeneratedRoot
 from slimmer.root.model import Entry, FileType, Root, sort_key
@@ -79,36 +80,27 @@ def make_plan(
     repairs: Sequence[Miss] = (),
     hidden: Sequence[str] = (),
     told: Callable[[int], None] = lambda paths: None,
+    known: Known | None = None,
 ) -> Plan:
     """Grow the closure and decide what is packed. `hidden` are directories that never enter (slimmer's own).
 
-    `told` hears now and then how many paths the closure has.
+    `told` hears now and then how many paths the closure has; `known` may know it from a former run.
 
     Raises SlimmerError when a kept binary requires a symbol version that no kept library has.
     """
     reach = recipe.reach
-    loaded = load.load_all(reach.profiles, reach.no_profiles)
-    scanners = [ScannerRule()] if reach.scanner_data else []
-    rules = [*rules_for(loaded, reach.include, cpu=reach.cpu or None), *scanners, RepairRule(repairs)]
-
-    read = {each.path for each in recording.accesses if Kind.READ in each.kinds}
-
-    refusal = shells.Refusal(root, recording) if shells.refused(reach.no_profiles) else None
-
-    def never(path: str) -> str:
-        if any(path == top or path.startswith(f"{top}/") for top in hidden):
-            return "slimmer's own"
-        if refusal is not None and (why := refusal.why(path)):
-            return why
-        return essentials.never(path, read=path in read)
-
     level = LEVELS[reach.keep]
-    closure = grow(root, recording, index, application, rules, highest=level, never=never, told=told)
+    grown = known.closure(repairs) if known is not None else None
+    if grown is None:
+        grown = _grow(root, index, recording, application, recipe, repairs, hidden, told)
+        if known is not None:
+            known.keep_closure(repairs, grown)
+    closure = grown.closure
     chosen = list(closure.at(level))
     excluded, ignored = _exclude(chosen, closure, reach.exclude)
     kept = [path for path in chosen if path not in excluded]
     warnings = plugins.standing(closure.warnings, set(kept)) + list(plugins.unkept(set(kept), root, index)) + ignored
-    warnings += shells.missed(closure.refused) if refusal is not None else ()
+    warnings += shells.missed(closure.refused) if shells.refused(reach.no_profiles) else ()
     warnings.sort(key=lambda each: (-each.weight, each.kind, each.path))
     generated = _generate(root, index, kept, scanner_data=reach.scanner_data)
     full = GeneratedRoot(root, generated, "/var/lib/dpkg/status")
@@ -127,11 +119,39 @@ def make_plan(
     notes = (
         *changed.notes(),
         *(f"{each} {GHOSTS}" for each in scannerdata.whole(index, set(kept))),
-        *_left_out(dropped(loaded, root, recording, index, application), set(paths)),
+        *_left_out(grown.dropped, set(paths)),
         *_left_out_of_packages(closure.left_out, set(paths), root),
     )
     sizes = weigh(root, closure, level)
     return Plan(changed.root, index, closure, level, paths, reasons, sizes, tuple(warnings), notes, was=changed.was)
+
+
+def _grow(
+    root: Root,
+    index: PackageIndex,
+    recording: Recording,
+    application: Application,
+    recipe: Recipe,
+    repairs: Sequence[Miss],
+    hidden: Sequence[str],
+    told: Callable[[int], None],
+) -> Grown:
+    reach = recipe.reach
+    loaded = load.load_all(reach.profiles, reach.no_profiles)
+    scanners = [ScannerRule()] if reach.scanner_data else []
+    rules = [*rules_for(loaded, reach.include, cpu=reach.cpu or None), *scanners, RepairRule(repairs)]
+    read = {each.path for each in recording.accesses if Kind.READ in each.kinds}
+    refusal = shells.Refusal(root, recording) if shells.refused(reach.no_profiles) else None
+
+    def never(path: str) -> str:
+        if any(path == top or path.startswith(f"{top}/") for top in hidden):
+            return "slimmer's own"
+        if refusal is not None and (why := refusal.why(path)):
+            return why
+        return essentials.never(path, read=path in read)
+
+    closure = grow(root, recording, index, application, rules, highest=LEVELS[reach.keep], never=never, told=told)
+    return Grown(closure, dropped(loaded, root, recording, index, application))
 
 
 def _left_out(found: Sequence[Dropped], kept: Collection[str]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from slimmer.packages.index import index
 from slimmer.pipeline import incomplete
 from slimmer.pipeline.attributes import require_known
 from slimmer.pipeline.challenge import Asking, application_of
+from slimmer.pipeline.known import Known, known
 from slimmer.pipeline.lock import held
 from slimmer.pipeline.output import epoch_of, mtime_policy, write_image, write_review
 from slimmer.pipeline.outputs import SWITCHED_OFF, CheckMode, Outputs
@@ -78,6 +79,7 @@ class Proved:
     image: Image
     verdict: Verdict
     reference: Performed | None
+    known: Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,7 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
     with progress.phase("reading packages"):
         packages = index(opened.root)
     application = application_of(opened, recipe)
+    former = known(opened.root, job.recording, application, recipe)
     hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
     asking: Asking | None = None
     if outputs.challenge is not None:
@@ -285,6 +288,7 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
                 repairs=repairs.added,
                 hidden=hidden,
                 told=paths_to(tell),
+                known=former,
             )
         progress.say(f"packing {len(plan.paths)} paths")
         with progress.phase("packing") as tell:
@@ -304,7 +308,9 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
             break
         progress.say(next_round)
     _accept(verdict, outputs.check)
-    return Proved(plan, image, replace(verdict, repaired=tuple(repairs.added)), job.reference)
+    return Proved(
+        plan, image, replace(verdict, repaired=tuple(repairs.added)), job.reference, former.after(repairs.added)
+    )
 
 
 def _accept(verdict: Verdict, mode: CheckMode) -> None:
@@ -333,7 +339,9 @@ def review(space: Workspace, job: Job, proved: Proved, findings: Sequence[Findin
     outcomes = proved.reference.outcomes if proved.reference else ()
     listens = {path: port for outcome in outcomes for path, port in outcome.listens}
     root = job.opened.root
-    report = write_review(plan, root, proved.image, recording, space.path, notes=notes, listens=listens)
+    report = write_review(
+        plan, root, proved.image, recording, space.path, notes=notes, listens=listens, known=proved.known
+    )
     _write(space.path / "recording.json", recording.dump())
     _write(space.path / "check.json", verdict.dump())
     output = Output(space.path)

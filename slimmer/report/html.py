@@ -1,51 +1,38 @@
 """The review as one HTML file: works from a disk, offline, under its own strict Content-Security-Policy.
 
-The figures stand in the markup; the lists follow as one block of base64 over deflated JSON, which
-the page's script unpacks (DecompressionStream) and shows as they come into view:
-
-    {"kept": [row, …], "removed": [row, …], "changes": [...] or null, "report": {…}, "tables": {…}}
-
-where a row is [path, type, mode, uid, gid, size, package, marks, target, reasons, also] with
-indices into `tables`. It is written as a stream: memory holds the tables, never the rows.
+The figures stand in the markup; the lists follow as one block (`page_rows`), which the page's script unpacks
+(DecompressionStream) and shows as they come into view.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from slimmer.image.config import ImageConfig
-from slimmer.packages.model import Package
 from slimmer.report import vulnerability_views
 from slimmer.report.card import image_card
-from slimmer.report.diff import Diff, PathChange, compare
-from slimmer.report.model import KeptPath, RemovedPath, Report
+from slimmer.report.diff import Diff, compare
+from slimmer.report.model import Report
 from slimmer.report.output import Check, Output
+from slimmer.report.page_rows import changes, write_rows
 from slimmer.report.remedies import MOST, actionable
 from slimmer.report.risk import DEFINITIONS, GRAVITY, LOUD
 from slimmer.report.sides import config_of, output_side
 from slimmer.report.support import support_words
 from slimmer.report.vulnerabilities import Vulnerabilities
-from slimmer.report.words import about, entry_words, less, plural, shown, size
-from slimmer.report.write import report_value
-from slimmer.root.model import FileType
+from slimmer.report.words import about, less, plural, shown, size
 from slimmer.values import masked
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("data.js", "dom.js", "grid.js", "treemap.js", "panel.js", "main.js")
-MOST_REMOVED = 60_000  # rows; a page with more is slow to open, and removed.json has them all
 _MAP = '<h2>Where the bytes are</h2><div id="map"></div>'
 LISTED = 200
-_TYPES = {kind: number for number, kind in enumerate(FileType)}
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def write_html(
@@ -79,134 +66,12 @@ def write_html(
     )
     stream.write(_body(_Page(report, check, diff, counts, config, scanned), name))
     stream.write('<script type="application/octet-stream" id="data">\n')
-    _pack(_parts(output, report, diff), stream)
+    write_rows(output, report, diff, stream)
     stream.write(f"\n</script>\n<script>{script}</script>\n</body>\n</html>\n")
 
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _pack(parts: Iterator[str], stream: TextIO) -> None:
-    packer = zlib.compressobj(9)
-    left = b""
-    for part in parts:
-        left += packer.compress(part.encode("ascii"))
-        whole = len(left) // 57 * 57  # 57 bytes are a line of 76 characters
-        if whole:
-            stream.write(base64.encodebytes(left[:whole]).decode("ascii"))
-            left = left[whole:]
-    stream.write(base64.encodebytes(left + packer.flush()).decode("ascii"))
-
-
-class _Table:
-    """Values that rows name by number."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Any, int] = {}
-
-    def __call__(self, value: Any) -> int:
-        return self.numbers.setdefault(value, len(self.numbers))
-
-
-class _Tables:
-    def __init__(self) -> None:
-        self.packages, self.marks, self.rules, self.texts = _Table(), _Table(), _Table(), _Table()
-
-    def common(self, row: KeptPath | RemovedPath) -> list[Any]:
-        entry = row.entry
-        return [
-            shown(entry.path),
-            _TYPES[entry.type],
-            entry.mode,
-            entry.uid,
-            entry.gid,
-            entry.size,
-            self.package(row.package),
-            [self.marks(str(mark)) for mark in row.risks],
-            shown(entry.target),
-        ]
-
-    def package(self, package: Package | None) -> int:
-        if package is None:
-            return -1
-        return self.packages((package.type.value, shown(package.name), shown(package.version), shown(package.location)))
-
-    def kept(self, row: KeptPath) -> list[Any]:
-        reasons = [[self.rules(each.rule), self.texts(shown(each.text)), shown(each.needed_by)] for each in row.reasons]
-        more = [[self.package(each) for each in row.also]] if row.also else []
-        return [*self.common(row), reasons, *more]
-
-    def removed(self, row: RemovedPath) -> list[Any]:
-        more = [[], [self.package(each) for each in row.also]] if row.also else []
-        return [*self.common(row), *more]
-
-    def value(self) -> dict[str, Any]:
-        return {
-            "packages": list(self.packages.numbers),
-            "marks": list(self.marks.numbers),
-            "rules": list(self.rules.numbers),
-            "texts": list(self.texts.numbers),
-        }
-
-
-def _parts(output: Output, report: Report, diff: Diff | None) -> Iterator[str]:
-    tables = _Tables()
-    opening = '{"kept":['
-    for kept in output.manifest():
-        yield opening + _encode(tables.kept(kept))
-        opening = ","
-    yield ("" if opening == "," else opening) + '],"removed":['
-    opening = ""
-    for gone in islice(output.removed(), MOST_REMOVED):
-        yield opening + _encode(tables.removed(gone))
-        opening = ","
-    changes = _encode(_changes(diff) if diff else None)
-    slim_report = {
-        name: _clean(value) for name, value in report_value(report).items() if name in ("packages", "unsure")
-    }
-    yield f'],"changes":{changes},"report":{_encode(slim_report)},"tables":{_encode(tables.value())}}}'
-
-
-def _clean(value: Any) -> Any:
-    """Every text as it may be shown."""
-    if isinstance(value, str):
-        return shown(value)
-    if isinstance(value, list):
-        return [_clean(each) for each in value]
-    if isinstance(value, dict):
-        return {name: _clean(each) for name, each in value.items()}
-    return value
-
-
-def _changes(diff: Diff) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-
-    def row(kind: str, sign: str, name: str, what: str = "", note: str = "", weight: int = 0, path: str = "") -> None:
-        texts = {"name": shown(name), "what": shown(what), "note": shown(note), "path": shown(path)}
-        rows.append({"kind": kind, "sign": sign, "bytes": weight, **texts})
-
-    for each in diff.config:
-        row("config", "changed", each.field, f"{each.before or '(none)'} → {each.after or '(none)'}")
-    for risk in diff.risks:
-        for sign, marks in (("added", risk.gained), ("removed", risk.lost)):
-            for mark in marks:
-                row("risk", sign, f"{mark}  {risk.path}", path=risk.path)
-    for package in diff.packages:
-        sign = "changed" if package.before and package.after else "added" if package.after else "removed"
-        versions = " → ".join(filter(None, (", ".join(package.before), ", ".join(package.after))))
-        row("package", sign, f"{package.name} ({package.type.value})", versions)
-    for sign, changes in (("added", diff.added), ("removed", diff.removed), ("changed", diff.changed)):
-        for change in changes:
-            row("path", sign, change.path, ", ".join(change.what), _note(change), change.bytes)
-    return rows
-
-
-def _note(change: PathChange) -> str:
-    if change.before and change.after and "mode" in change.what:
-        return f"{change.before.entry.mode:04o} → {change.after.entry.mode:04o}"
-    row = change.after or change.before
-    return entry_words(row.entry) if row and not change.what else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +101,7 @@ def _body(page: _Page, name: str) -> str:
     if page.scanned is not None:
         tabs.append(("vulnerabilities", "Vulnerabilities", f"{len(page.scanned.staying):,}"))
     if diff:
-        tabs.append(("changes", "Changes", f"{len(_changes(diff)):,}"))
+        tabs.append(("changes", "Changes", f"{len(changes(diff)):,}"))
     buttons = "".join(
         f'<button role="tab" type="button" id="go-{key}" data-tab="{key}" aria-controls="tab-{key}" '
         f'aria-selected="{"true" if key == "overview" else "false"}">{title}'

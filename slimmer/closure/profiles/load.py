@@ -16,6 +16,7 @@ package's data (`slimmer/_profiles`), or `profiles/` of the checkout.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import tomllib
@@ -206,6 +207,15 @@ def load_all(extra: Sequence[str | Path] = (), without: Sequence[str] = ()) -> t
             raise SlimmerError(f"no profile is named {name!r}", f"the profiles are: {', '.join(sorted(known))}")
         del known[name]
     return tuple(known[name] for name in sorted(known))
+
+
+def texts(extra: Sequence[str | Path] = ()) -> tuple[bytes, ...]:
+    """All that `load_all` would read, unread: what tells its result from another. Raises SlimmerError."""
+    found = [path.name.encode() + b"\0" + path.read_bytes() for path in sorted(directory().glob("*.toml"))]
+    for each in extra:
+        with contextlib.suppress(OSError):
+            found.append(str(each).encode("utf-8", "surrogateescape") + b"\0" + Path(each).read_bytes())
+    return tuple(found)
 
 
 def load(path: Path) -> Profile:

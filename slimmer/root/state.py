@@ -1,0 +1,61 @@
+"""What tells whether anything of a root has changed since it was last looked at: a digest, without any content read.
+
+For a directory it is git's rule: what lstat(2) says of every file, the time of the last change of its inode among it.
+A file that was changed in the same moment as it was read would look unchanged for ever, so a root that was changed
+just now has no state. An unpacked image is what its identifier says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import time
+
+from slimmer.root.directory import DirectoryRoot
+from slimmer.root.image import ImageRoot
+from slimmer.root.model import Root
+
+SETTLED = 1.0  # seconds; no filesystem that keeps owners and modes counts coarser
+MOST = 200_000  # entries; who has more waits for the walk longer than for what it would spare
+_ROW = struct.Struct("<9Q")
+
+
+def state(root: Root) -> bytes:
+    """A digest that is another one when anything of the root is; b"" where nothing sure can be said, or not soon."""
+    if isinstance(root, ImageRoot):
+        return hashlib.blake2b(f"image {root.image_id} {root.reference}".encode(), digest_size=24).digest()
+    if type(root) is not DirectoryRoot:
+        return b""  # a live root changes while it is read
+    try:
+        return _walked(root.location("/"))
+    except OSError:
+        return b""
+
+
+def _walked(top: str) -> bytes:
+    """Raises OSError."""
+    digest = hashlib.blake2b(os.fsencode(top), digest_size=24)
+    latest = (time.time() - SETTLED) * 1e9
+    digest.update(_row(os.lstat(top)))
+    count = 0
+    for path, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
+        directories.sort()  # which is the order of the walk too
+        digest.update(b"\0\0" + os.fsencode(path))
+        for name in (*directories, *sorted(files)):
+            found = os.lstat(name, dir_fd=descriptor)
+            count += 1
+            if count > MOST or max(found.st_ctime_ns, found.st_mtime_ns) > latest:
+                return b""
+            digest.update(os.fsencode(name) + b"\0" + _row(found))
+            if stat.S_ISLNK(found.st_mode):
+                digest.update(os.fsencode(os.readlink(name, dir_fd=descriptor)))
+    return digest.digest()
+
+
+def _row(found: os.stat_result) -> bytes:
+    return _ROW.pack(
+        *(found.st_mode, found.st_uid, found.st_gid, found.st_dev, found.st_ino, found.st_nlink),
+        *(found.st_size, found.st_mtime_ns, found.st_ctime_ns),
+    )

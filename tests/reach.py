@@ -63,7 +63,7 @@ def post(url: str, body: str, pattern: str, kind: str = "application/x-www-form-
 
 
 NGINX, FLASK, EXPRESS, RUBY, PHP, APACHE = (f"http://127.0.0.1:{port}" for port in (8081, 8082, 8083, 8084, 8085, 8086))
-JAVA, TOMCAT = "http://127.0.0.1:8095", "http://127.0.0.1:8080"
+JAVA, BOOT, TOMCAT = "http://127.0.0.1:8095", "http://127.0.0.1:8096", "http://127.0.0.1:8080"
 PG = "/usr/lib/postgresql/15/bin"
 SQL = "psql -h /tmp -U postgres -At -c"
 SSH = "-i /root/.ssh/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/tmp/hosts"
@@ -395,6 +395,47 @@ rm -r /tmp/seed
 for name in jna hsqldb derby derbytools; do test -e /usr/share/java/$name.jar; done
 java /app/src/Build.java /app/src /app/lib /usr/share/java/jna.jar
 rm -r /app/src
+""",
+        share=0.6,
+    ),
+    Application(
+        "boot",
+        ("openjdk-17-jre-headless", "file", "bc", "xxd", "libjq1"),
+        "java -jar /srv/shop/shop.jar 8096",
+        training=(get(f"{BOOT}/", "ready"),),
+        asks=(
+            get(f"{BOOT}/tls", "true secret"),
+            get(f"{BOOT}/zones", r"\+05:45 -02:30 \+12:45 \+02:00 true"),
+            get(f"{BOOT}/image", r"text \d\d fonts [1-9]\d* jpeg true"),
+            get(f"{BOOT}/tool", "ASCII text"),
+            get(f"{BOOT}/setting", "5"),
+            get(f"{BOOT}/greeting", "welcome"),
+            get(f"{BOOT}/logging", "level INFO"),
+            get(f"{BOOT}/management", "Linux true"),
+            get(f"{BOOT}/charsets", "ü日中1"),
+            get(f"{BOOT}/xslt", "sum 5"),
+            get(f"{BOOT}/zip", "zipped"),
+            get(f"{BOOT}/client", "welcome"),
+            get(f"{BOOT}/names", r"127\.0\.0\.1"),
+            get(f"{BOOT}/late", "late"),
+            get(f"{BOOT}/services", "drawer took 7"),
+            get(f"{BOOT}/words", "nichts da"),
+            get(f"{BOOT}/money", "1,234Schweizer Franken"),
+            get(f"{BOOT}/native", "loaded"),
+            get(f"{BOOT}/vendor", "77656c636f6d650a"),
+            get(f"{BOOT}/shell", "a,b,"),
+            get(f"{BOOT}/flight", "recorded true"),
+            get(f"{BOOT}/kind", "text/css image/png"),
+        ),
+        env={"HOME": "/tmp"},
+        setup="""
+mkdir /app/src/packed/org/packed/linux
+cp /usr/lib/*/libjq.so.1 /app/src/packed/org/packed/linux/libpacked.so
+rm /usr/lib/*/libjq.so.1*
+keytool -genkeypair -keyalg EC -alias shop -dname CN=localhost -ext san=dns:localhost -validity 36500 \\
+    -storepass changeit -keystore /app/src/shop/shop.p12
+java /app/src/Build.java /app/src /srv/shop/shop.jar
+rm -r /app
 """,
         share=0.6,
     ),

@@ -7,7 +7,7 @@ BOOT-INF/lib/*.jar, WEB-INF/lib/*.jar, lib/    archives inside (Spring Boot, WAR
 
 from __future__ import annotations
 
-import io
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -17,15 +17,13 @@ from slimmer.packages.embedded import EmbeddedPackages
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import Entry, Root
-from slimmer.root.zips import unzipped
+from slimmer.root.zips import DEEPEST, Allowance, inside, unpacked, unzipped
 
 if TYPE_CHECKING:
     import zipfile
 
 SUFFIXES = (".jar", ".war", ".ear", ".par", ".sar", ".nar")
 _NAMED = re.compile(r"^(?P<name>.+?)-(?P<version>\d[\w.+-]*)$")
-_DEEPEST = 3
-_LARGEST = 256 << 20  # bytes of an archive inside another
 
 
 def claim(root: Root, places: Places, directory: str, names: Sequence[str]) -> Iterator[Archives]:
@@ -46,16 +44,14 @@ def artifacts(root: Root, path: str) -> Iterator[Package]:
     """What is in an archive: itself first, then archives inside it; nothing when it is no archive."""
     try:
         with unzipped(root, path) as archive:
-            found = list(dict.fromkeys(_archive(archive, path.rpartition("/")[2], 0)))
+            found = list(dict.fromkeys(_archive(archive, path.rpartition("/")[2], 0, Allowance())))
     except SlimmerError:
         return
     for name, version, license_ in found:
         yield Package(PackageType.MAVEN, name, version, license=license_, location=path)
 
 
-def _archive(archive: zipfile.ZipFile, file: str, depth: int) -> Iterator[tuple[str, str, str]]:
-    import zipfile  # most roots have no Java, and need not wait for it
-
+def _archive(archive: zipfile.ZipFile, file: str, depth: int, allowance: Allowance) -> Iterator[tuple[str, str, str]]:
     names = archive.namelist()
     manifest = _manifest(archive) if "META-INF/MANIFEST.MF" in names else {}
     license_ = manifest.get("bundle-license", "").split(";")[0].strip()
@@ -69,11 +65,10 @@ def _archive(archive: zipfile.ZipFile, file: str, depth: int) -> Iterator[tuple[
         found = list(_by_manifest(manifest, file))
     for number, (name, version) in enumerate(found):
         yield name, version, license_ if number == 0 else ""
-    if depth < _DEEPEST:
-        for info in archive.infolist():
-            if info.filename.lower().endswith(SUFFIXES) and info.file_size <= _LARGEST:
-                with zipfile.ZipFile(io.BytesIO(archive.read(info))) as inner:
-                    yield from _archive(inner, info.filename.rpartition("/")[2], depth + 1)
+    for inner in inside(archive, SUFFIXES, allowance) if depth < DEEPEST else ():
+        if not inner.refused:
+            with contextlib.suppress(SlimmerError), unpacked(inner.data, inner.name) as opened:
+                yield from list(_archive(opened, inner.name.rpartition("/")[2], depth + 1, allowance))
 
 
 def _pom(archive: zipfile.ZipFile, name: str) -> tuple[str, str, str]:

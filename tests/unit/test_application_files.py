@@ -220,3 +220,13 @@ def test_a_large_unit_is_kept_and_mentioned(top: Path) -> None:
     grown = closure(top, recorded(read=["/app/main.py"]), [ApplicationRule([small])])
     assert "/app/lib/util.py" in grown.paths
     assert [(warning.kind, warning.path) for warning in grown.warnings] == [("large-application", "/app")]
+
+
+@pytest.mark.parametrize("sign", ["lib/jvm.cfg", "jre/lib/amd64/jvm.cfg"])
+def test_a_java_runtime_in_the_applications_directory_is_its_rules_affair(sign: str, top: Path) -> None:
+    jdk = "/srv/shop/jdk"
+    plant(
+        top,
+        {f"{jdk}/{sign}": "", f"{jdk}/jmods/java.base.jmod": "m", f"{jdk}/lib/src.zip": "s", "/srv/shop/a.jar": "a"},
+    )
+    assert own(top, recorded(read=["/srv/shop/a.jar"])) == {"/srv/shop", "/srv/shop/a.jar"}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from slimmer.closure.commands.literals import CommandLine
+from slimmer.closure.commands.settings import values
 from slimmer.closure.languages import compiled, configuration
-from slimmer.closure.languages.configuration import ConfigurationRule, crontab, procfile, supervisord, values
+from slimmer.closure.languages.configuration import ConfigurationRule, crontab, procfile, supervisord
 from slimmer.closure.languages.environment import EnvironmentRule
 from slimmer.closure.model import Application, Level, Need, Reason, Rule, View
 from tests.unit.closures import kept

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.languages.java.constants import JavaClassesRule, constants
+from slimmer.closure.languages.java.classes import JavaClassesRule
+from slimmer.closure.languages.java.constants import constants
 from tests.unit.closures import kept
 
 PROGRAMS: dict[str, str | bytes | None] = {

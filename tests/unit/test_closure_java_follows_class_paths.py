@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.languages.java.archive import Jar, read_jar
+from slimmer.closure.languages.java.archive import Jar, Said, read_jar
 from slimmer.closure.languages.java.command import read_command
+from slimmer.closure.languages.java.constants import Constants
 from slimmer.closure.languages.java.jars import JavaArchivesRule
 from slimmer.closure.languages.java.rule import JavaRule
 from slimmer.closure.languages.java.scripts import class_path
@@ -197,6 +198,7 @@ def test_a_jar_says_what_it_names() -> None:
         ("other.Till",),
         ("System", "tool"),
         ("/etc/shop.conf",),
+        classes=(Said(Constants(("System", "tool", "/etc/shop.conf", "two words"), False, True)),),
     )
     assert read_jar(b"PK\x03\x04" + bytes(400)) == Jar()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimmer.closure.languages.foreign import ForeignLibraryRule
-from slimmer.closure.languages.java.constants import JavaClassesRule
+from slimmer.closure.languages.java.classes import JavaClassesRule
 from tests.unit.closures import kept
 from tests.unit.test_closure_java_classes_name_programs import class_file
 

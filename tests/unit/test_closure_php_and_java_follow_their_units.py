@@ -7,7 +7,9 @@ from pathlib import Path
 
 from slimmer.closure.languages.java.rule import JavaRule
 from slimmer.closure.languages.php.rule import PhpRule
-from tests.unit.closures import kept
+from slimmer.root.directory import DirectoryRoot
+from tests.support import plant
+from tests.unit.closures import closure, kept
 
 
 def test_extensions_that_ini_files_enable(tmp_path: Path) -> None:
@@ -129,3 +131,21 @@ def test_the_java_runtime_is_one_unit(tmp_path: Path) -> None:
     }
     expected = {path for path in tree if not path.endswith(("javac", "src.zip", "ct.sym", "legal/x"))}
     assert kept(tmp_path, tree, "/usr/bin/java", rules=(JavaRule,)) == expected
+
+
+def test_what_a_java_runtime_stays_without_is_said(tmp_path: Path) -> None:
+    home = "/srv/shop/jre"
+    left = {"lib/src.zip", "lib/ct.sym", "lib/libjdwp.so", "lib/libawt_xawt.so", "lib/server/classes_nocoops.jsa"}
+    stay = {
+        "release",
+        "lib/modules",
+        "lib/libnet.so",
+        "lib/server/classes.jsa",
+        "lib/server/libjvm.so",
+        "lib/src.zip.txt",
+    }
+    tree = {f"{home}/{name}": "x" for name in (*left, *stay)} | {f"{home}/bin/java": "#755 \x7fELF"}
+    found = closure(DirectoryRoot(str(plant(tmp_path, tree))), [f"{home}/bin/java"], (JavaRule,))
+    assert {each.path for each in found.left_out} == {f"{home}/{name}" for name in left}
+    assert {f"{home}/{name}" for name in stay} <= set(found.paths)
+    assert not {f"{home}/{name}" for name in left} & set(found.paths)

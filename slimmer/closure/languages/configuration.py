@@ -10,16 +10,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import posixpath
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 
 from slimmer.closure.commands.literals import CommandLine
 from slimmer.closure.commands.needs import Embedded
 from slimmer.closure.commands.search import head
+from slimmer.closure.commands.settings import values
 from slimmer.closure.languages.base import NOTHING, LanguageRule
 from slimmer.closure.limits import OWN_TEXT
 from slimmer.closure.model import Need, Reason, View
@@ -39,7 +38,6 @@ NOT_COMMANDS = re.compile(
 )
 PROCFILE = re.compile(r"/Procfile(?:\.\w+)?$")
 OWN_RULES = frozenset({"recorded", "application"})
-KEY = re.compile(r"[\"']?[\w./-]{1,60}+[\"']?[ \t]{0,20}+[:=]")
 
 
 def crontab(text: str, *, user: bool) -> Iterator[CommandLine]:
@@ -72,45 +70,6 @@ def supervisord(text: str) -> Iterator[CommandLine]:
         if equals and name.strip() in ("command", "process_name_command") and command.strip():
             with contextlib.suppress(ValueError):
                 yield CommandLine(tuple(shlex.split(re.split(r"\s;", command)[0])), number)
-
-
-def values(text: str, path: str) -> Iterator[CommandLine]:
-    """Texts and lists of texts of a configuration file; a file that is none of its format is read line by line."""
-    try:
-        if path.endswith(".json"):
-            yield from _inside(json.loads(text))
-            return
-        if path.endswith(".toml"):
-            yield from _inside(tomllib.loads(text))
-            return
-    except (ValueError, RecursionError):
-        pass
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith(("#", ";", "//")):
-            continue
-        value = line.strip().removesuffix(",").rstrip().removeprefix("- ").lstrip()
-        if (key := KEY.match(value)) is not None:
-            value = value[key.end() :].strip()
-        if value.startswith("[") and value.endswith("]"):
-            listed = tuple(re.sub(r"^[\"']|[\"']$", "", each.strip()) for each in value[1:-1].split(","))
-            yield CommandLine(listed, number)
-        elif value and len(value) < 1000:
-            quoted = re.fullmatch(r"([\"'])(.*)\1", value)
-            yield CommandLine((quoted[2] if quoted else value,), number, True)
-
-
-def _inside(value: object) -> Iterator[CommandLine]:
-    if isinstance(value, str):
-        if len(value) < 1000:
-            yield CommandLine((value,), 0, True)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _inside(each)
-    elif isinstance(value, list):
-        if value and all(isinstance(each, str) for each in value):
-            yield CommandLine(tuple(value), 0)
-        for each in value:
-            yield from _inside(each)
 
 
 class ConfigurationRule(LanguageRule):

@@ -15,7 +15,7 @@ from slimmer.closure.languages.environment import EnvironmentRule
 from slimmer.closure.languages.erlang.rule import ErlangRule
 from slimmer.closure.languages.foreign import ForeignLibraryRule
 from slimmer.closure.languages.formats import FormatRule
-from slimmer.closure.languages.java.constants import JavaClassesRule
+from slimmer.closure.languages.java.classes import JavaClassesRule
 from slimmer.closure.languages.java.jars import JavaArchivesRule
 from slimmer.closure.languages.java.rule import JavaRule, java_text
 from slimmer.closure.languages.lua.rule import LuaRule

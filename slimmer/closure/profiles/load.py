@@ -64,8 +64,8 @@ class Keep:
     limit: int = 0  # bytes that this entry may add; above it nothing is added and the report says so. 0: any
 
 
-# Whose paths a drop entry speaks of: an application's units, an OS package's, a language package's.
-OF = ("application", "packages", "python", "node", "ruby")
+# Whose paths a drop entry speaks of: an application's units, an OS package's, a language package's, a Java runtime's.
+OF = ("application", "packages", "python", "node", "ruby", "java")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What a kept jar needs beside it: jars of its manifest, providers of services, native libraries, data, catalogues."""
+"""What a kept jar needs beside it: jars of its manifest, providers of services, native libraries, data, catalogues.
+
+Archives inside it count as it does: a Spring Boot jar, a WAR, an EAR is the whole application.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slimmer.closure.commands.needs import Embedded
 from slimmer.closure.languages.base import NOTHING, LanguageRule
-from slimmer.closure.languages.java.archive import LARGEST_JAR, MANIFEST, Jar, class_names, manifest_fields, read_jar
-from slimmer.closure.languages.java.constants import native_libraries
+from slimmer.closure.languages.java.archive import Jar, class_names
+from slimmer.closure.languages.java.nested import SUFFIXES, Whole, read_whole
+from slimmer.closure.languages.java.runtime import machine, native_libraries, own_code
 from slimmer.closure.languages.runtimes import package_content, system_owner
-from slimmer.closure.model import Need, Reason, View
+from slimmer.closure.model import UNREAD, ClosureWarning, Need, Reason, View
 from slimmer.closure.profiles.load import Profile
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, FileType
 from slimmer.root.zips import unzipped
 
-SUFFIXES = (".jar", ".war", ".ear")
 LARGEST_DATA = 1 << 20  # bytes of a file that a package's class names
 MOST_NEIGHBOURS = 400  # archives beside one that are asked for a provider
 PLATFORM = ("java.", "javax.", "jdk.", "sun.", "com.sun.", "apple.")
@@ -41,6 +44,8 @@ class JavaArchivesRule(LanguageRule):
     def begin(self, view: View) -> Iterable[Need]:
         yield from super().begin(view)
         self._libraries = native_libraries(view, self._environment)
+        self._own = own_code(view, self._environment)
+        self._machine = machine(view, self._environment)
         self._languages = _languages(self._environment.values("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
@@ -50,22 +55,20 @@ class JavaArchivesRule(LanguageRule):
             yield from self._beside_classes(posixpath.dirname(entry.path), view)
         elif entry.path.lower().endswith(SUFFIXES) and entry.path not in self._seen:
             self._seen.add(entry.path)
-            jar = self._read(entry, view)
-            yield from self._manifest(entry.path, jar)
+            whole = read_whole(view.root, entry, self._own)
+            self._warn_of(entry, whole, view)
+            yield from self._manifest(entry.path, whole.top)
             yield from self._texts(entry.path, view)
-            yield from self._named(entry.path, jar, view)
-            if jar.absent:
-                yield from self._providers(entry.path, jar.absent, view)
+            for place, jar in whole.jars:
+                yield from self._named(entry.path, place, jar, view)
+            if whole.absent:
+                yield from self._providers(entry.path, whole.absent, view)
 
-    def _read(self, entry: Entry, view: View) -> Jar:
-        try:
-            if entry.size <= LARGEST_JAR:
-                return read_jar(view.root.beginning(entry, LARGEST_JAR))
-            with unzipped(view.root, entry.path) as archive, archive.open(MANIFEST) as member:
-                fields = manifest_fields(member.read(1 << 20))
-            return Jar(fields.get("main-class", ""), tuple(fields.get("class-path", "").split()))
-        except (SlimmerError, OSError):
-            return Jar()
+    def _warn_of(self, entry: Entry, whole: Whole, view: View) -> None:
+        for place, why in whole.unread:
+            if entry.size:
+                text = f"{place or 'the archive'} not read, nor what it names: {why}"
+                view.warn(ClosureWarning("unread", entry.path, text, UNREAD))
 
     def _manifest(self, path: str, jar: Jar) -> Iterator[Need]:
         """The jars that a jar's manifest names: URLs relative to its own (JAR specification, "Class-Path")."""
@@ -86,11 +89,17 @@ class JavaArchivesRule(LanguageRule):
                 if found is not None and found["language"].partition("_")[0] in self._languages:
                     yield Need(f"{here}/{name}", Reason(self.name, f"messages of {path} in a language in use", path))
 
-    def _named(self, path: str, jar: Jar, view: View) -> Iterator[Need]:
+    def _named(self, path: str, place: str, jar: Jar, view: View) -> Iterator[Need]:
         """Native libraries; of a package's archive also data: the application's own classes have their own rule."""
-        loaded = Reason("library", f"named in {path}, which loads libraries", path)
+        where = f"{place} in {path}" if place else path
+        loaded = Reason("library", f"named in {where}, which loads libraries", path)
         for word in jar.libraries:
             yield from self._libraries.needs(word, loaded)
+        for native in jar.natives:  # unpacked below java.io.tmpdir and loaded from there
+            if self._machine in (None, (native.machine, native.bits)):
+                needed = Reason("library", f"needed by {native.name} in {where}", path)
+                for name in native.needed:
+                    yield from self._libraries.needs(name, needed)
         if system_owner(path, view) is None:
             return
         reason = Reason(self.name, f"named by a class in {path}", path)

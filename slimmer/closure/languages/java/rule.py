@@ -7,24 +7,21 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slimmer.closure.commands.needs import Embedded
-from slimmer.closure.commands.search import Programs, head
+from slimmer.closure.commands.search import head
 from slimmer.closure.commands.shebang import BUFFER, parse_shebang
 from slimmer.closure.commands.wrappers import SHELLS
 from slimmer.closure.languages.base import NOTHING, Environment, LanguageRule
 from slimmer.closure.languages.java.class_path import ClassPaths
 from slimmer.closure.languages.java.command import LAUNCHER, OPTIONS, split_options
+from slimmer.closure.languages.java.runtime import launchers
 from slimmer.closure.languages.java.scripts import ABOUT_JAVA, class_path
-from slimmer.closure.model import Need, Reason, View
+from slimmer.closure.model import Need, Omission, Reason, View
+from slimmer.closure.profiles.drops import Drops
 from slimmer.closure.profiles.load import Profile
 from slimmer.root.model import Entry, FileType
 from tracer.recording import Kind
 
 RUNTIME = re.compile(r"(.*)/(?:bin/java|lib/(?:\w+/)?(?:server|client|minimal)/libjvm\.so|lib/(?:jli/)?libjli\.so)$")
-# For compilers and debuggers, or for a display; they stay when the recording shows them.
-UNUSED = re.compile(
-    r"/(?:src\.zip|ct\.sym|classes_nocoops\.jsa|libawt_xawt\.so|libjawt\.so|libsplashscreen\.so|libsaproc\.so|jrt-fs\.jar"
-    r"|libattach\.so|libjdwp\.so|libdt_socket\.so|jexec)$|\.(?:debuginfo|diz|a)$"
-)
 SCRIPT = re.compile(r"\.(?:sh|bash|ksh)$")
 # Settings that start scripts source: no suffix of another language, and small.
 SETTINGS = re.compile(r"^/etc/[\w./+-]*$|/(?:bin|conf|etc|libexec)/[\w+-]+(?:\.(?:conf|env|cfg|in|options))?$")
@@ -50,9 +47,8 @@ class JavaRule(LanguageRule):
     def begin(self, view: View) -> Iterable[Need]:
         yield from super().begin(view)
         self._paths = ClassPaths(view, self._environment, self.name)
-        homes = self._environment.directories("JAVA_HOME", "JRE_HOME")
-        programs = Programs(view)
-        self._present = bool(programs.find("java") or any(programs.is_program(f"{each}/bin/java") for each in homes))
+        self._drops = Drops(self._profiles)
+        self._present = bool(launchers(view, self._environment))
         self._known_variables = tuple(
             (name, value) for name, value in self._environment.variables if value.startswith("/") and ":" not in value
         )
@@ -123,12 +119,14 @@ class JavaRule(LanguageRule):
         for name in ("release", "bin/java", "jre/bin/java"):
             yield Need(f"{home}/{name}", reason)
         for top in ("lib", "conf", "jre/lib"):
-            for entry in self._walk(view.root.resolve(f"{home}/{top}").path, view):
+            for entry in self._walk(view.root.resolve(f"{home}/{top}").path, home, view):
                 yield Need(entry.path, reason)
 
-    def _walk(self, top: str, view: View) -> Iterator[Entry]:
+    def _walk(self, top: str, home: str, view: View) -> Iterator[Entry]:
         for entry in view.root.walk(top):
-            if UNUSED.search(entry.path):
+            dropped = self._drops.of_language(self.name, entry.path, home, view.root)
+            if dropped is not None:
+                view.left_out(Omission(dropped.why, entry.path))
                 continue
             if entry.type is FileType.SYMLINK:  # Debian's conf and security are links into /etc
                 target = view.root.find(entry.path)

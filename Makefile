@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUITS)' 2>/dev/null && ec
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Each start of `slim`, and the tests start it a thousand times, would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # make test TESTS="tests/unit -k recipe": these only.
 TESTS ?=
 

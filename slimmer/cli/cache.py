@@ -11,8 +11,9 @@ import click
 
 from slimmer.cli.narration import narrate
 from slimmer.errors import UsageProblem
+from slimmer.facts.place import cache_place
 from slimmer.facts.store import LIMIT, FactsSize, FactStore
-from slimmer.root.store import DEFAULT_SIZE, CacheKind, Store, Stored, default_top
+from slimmer.root.store import DEFAULT_SIZE, CacheKind, Store, Stored
 
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _place = click.option("--cache", "top", type=click.Path(path_type=Path), help="Another cache than the usual one.")
@@ -26,7 +27,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="The result as JSON
 def command(context: click.Context, top: Path | None, as_json: bool) -> None:
     """Show what the cache holds: unpacked images, the longest unused first, and facts known of content."""
     if context.invoked_subcommand is None:
-        store = Store(top or default_top())
+        store = Store(top or cache_place())
         with contextlib.closing(_facts(top)) as facts:
             _show(store, store.stored(), as_json, facts.size())
     else:
@@ -44,7 +45,7 @@ def prune(context: click.Context, top: Path | None, as_json: bool, size: str, ev
     if size and everything:
         raise UsageProblem("--to and --all at once", "give one of them")
     chosen: Path | None = top or context.obj
-    store = Store(chosen or default_top())
+    store = Store(chosen or cache_place())
     most = -1 if everything else _bytes(size) if size else DEFAULT_SIZE
     with contextlib.closing(_facts(chosen)) as facts:
         gone = store.prune(most)
@@ -60,7 +61,7 @@ def prune(context: click.Context, top: Path | None, as_json: bool, size: str, ev
 
 
 def _facts(top: Path | None) -> FactStore:
-    return FactStore((top or default_top()) / "facts")
+    return FactStore((top or cache_place()) / "facts")
 
 
 def _show(store: Store, places: Sequence[Stored], as_json: bool, facts: FactsSize) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from slimmer.facts.place import cache_place
+
 FORMAT = "slimmer.doctor/1"
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000  # linux/sched.h
 CAP_SYS_ADMIN, CAP_SYS_PTRACE = 21, 19  # linux/capability.h
@@ -78,7 +80,7 @@ def findings() -> Iterator[Finding]:
     else:
         yield Finding("overlay", "limited", "no overlayfs: each run has a copy of its root", "modprobe overlay")
     yield emulators()
-    for name, place in (("disk here", Path.cwd()), ("disk for the cache", cache_home())):
+    for name, place in (("disk here", Path.cwd()), ("disk for the cache", cache_place())):
         free = shutil.disk_usage(nearest(place)).free
         words = f"{free / 1e9:.1f} GB free at {place}"
         remedy = "make room: an unpacked image and its output need about three times its size; `slim cache prune`"
@@ -127,10 +129,6 @@ def may_unshare(flags: int) -> bool:
     if not child:
         os._exit(0 if libc.unshare(flags) == 0 else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def nearest(place: Path) -> Path:

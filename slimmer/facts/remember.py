@@ -10,7 +10,6 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
-import os
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import zstandard
 
 from slimmer.facts import plain
+from slimmer.facts.place import cache_place
 from slimmer.facts.store import FactStore
 
 _P = ParamSpec("_P")
@@ -29,19 +29,6 @@ _LONGEST = 64 << 20  # bytes of a text that is kept
 WORTH = 256  # bytes, below which a look costs as much as the work
 _PARSERS = ("tree-sitter", *(f"tree-sitter-{each}" for each in ("bash", "javascript", "php", "ruby", "toml")))
 _stack: list[FactStore | None] = []
-
-
-def default_place() -> Path | None:
-    """Where facts are kept, as the basedir specification says; None where nobody has a home."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    if cache.startswith("/"):
-        return Path(cache) / "slimmer" / "facts"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    # A daemon's user has a home by name alone (/nonexistent), and nobody wants it made.
-    return home / ".cache" / "slimmer" / "facts" if home.is_dir() else None
 
 
 @contextlib.contextmanager
@@ -60,11 +47,10 @@ def using(store: FactStore | None) -> Iterator[None]:
 @contextlib.contextmanager
 def usual() -> Iterator[None]:
     """Use the usual store for a while, unless something was chosen already."""
-    place = None if _stack else default_place()
-    if place is None:
+    if _stack:
         yield
         return
-    store = FactStore(place)
+    store = FactStore(cache_place() / "facts")
     try:
         with using(store):
             yield

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError, UsageProblem
+from slimmer.facts.place import cache_place
 from slimmer.root import local
 from slimmer.root.archive import docker_archive_plan
 from slimmer.root.archive_index import open_bundle, spool_stream
@@ -28,7 +29,7 @@ from slimmer.root.manifest import Plan, PlannedLayer, Platform, parse_platform
 from slimmer.root.materialize import materialize
 from slimmer.root.model import Root
 from slimmer.root.reference import SourceReference, Transport, parse_reference
-from slimmer.root.store import DEFAULT_SIZE, CacheKind, CacheLease, CacheMetadata, Store, default_top
+from slimmer.root.store import DEFAULT_SIZE, CacheKind, CacheLease, CacheMetadata, Store
 from slimmer.root.unpack import unpack_layer
 
 Say = Callable[[str], None]
@@ -78,7 +79,7 @@ def open_image(
     if parsed.transport is Transport.DIRECTORY:
         raise UsageProblem(f"{reference} is a directory, not an image", "give it as --root")
     wanted = parse_platform(platform)
-    store = Store(cache or default_top(), cache_size)
+    store = Store(cache or cache_place(), cache_size)
     with ExitStack() as stack:
         plan = _plan(parsed, wanted, limits, store, stack, say, insecure, stdin)
         held = _root(plan, store, limits, say)

@@ -98,12 +98,6 @@ class CacheLease:
         self.close()
 
 
-def default_top() -> Path:
-    """`$XDG_CACHE_HOME/slimmer`, or what the basedir specification says when that is unset or relative."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".cache") / "slimmer"
-
-
 def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -18,9 +18,12 @@ from click.testing import CliRunner
 
 from slimmer.cli.cache import command
 from slimmer.errors import SlimmerError
+from slimmer.facts import place as place_module
+from slimmer.facts.place import cache_place
 from slimmer.root import store as store_module
 from slimmer.root.source import open_image
 from slimmer.root.store import CacheKind, CacheMetadata, Store
+from tests.running import NOBODY, as_user
 from tests.support import needs_root
 from tests.unit.imagemaker import Item, layout, tar
 
@@ -284,10 +287,36 @@ def test_a_cache_that_cannot_be_is_a_message(tmp_path: Path) -> None:
 
 def test_the_usual_place_follows_the_basedir_specification(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store_module.default_top() == tmp_path / "slimmer"
+    assert cache_place() == tmp_path / "slimmer"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert store_module.default_top() == tmp_path / "home" / ".cache" / "slimmer"
+    (tmp_path / "home").mkdir()
+    assert cache_place() == tmp_path / "home" / ".cache" / "slimmer"
+
+
+def test_without_a_home_there_is_a_place_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "nonexistent"))
+    monkeypatch.setattr(place_module, "APART", tmp_path)
+    own = tmp_path / f"slimmer-{os.geteuid()}"
+    assert cache_place() == own
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    assert not (tmp_path / "nonexistent").exists()
+    own.chmod(0o770)
+    assert cache_place() == tmp_path / "nonexistent/.cache/slimmer", "others may have written there"
+    own.rmdir()
+    own.symlink_to(tmp_path)
+    assert cache_place() == tmp_path / "nonexistent/.cache/slimmer", "it is somebody's link"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_home_that_cannot_be_written_stops_nobody() -> None:
+    def asked() -> str:
+        os.environ.pop("XDG_CACHE_HOME", None)
+        os.environ["HOME"] = "/usr"
+        return str(cache_place())
+
+    assert as_user(NOBODY, asked) == f"/var/tmp/slimmer-{NOBODY}"
 
 
 def test_slim_cache_shows_and_prunes(tmp_path: Path) -> None:

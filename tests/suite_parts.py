@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fixtures.roots import RootUnavailable, cache
+from fixtures.roots import RootUnavailable, cache, debian_root
 
 SIGNED = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
 
@@ -131,6 +131,21 @@ def parts(source: Path, *names: str) -> Path:
     return home
 
 
+# What scripts of tests name by absolute path, and find below /suite/bin instead.
+BY_PATH = re.compile(rb"(?<![\w/.])(?:/usr)?/bin/(cat|cp|date|echo|env|false|kill|ls|printf|rm|sleep|true|uname)\b")
+
+
+def parts_by_path(source: Path, *names: str) -> Path:
+    """As `parts`, with the absolute paths of tools that tests start beside what they test leading to `tools`."""
+    with made(named("by-path", BY_PATH.pattern.decode(), str(source), *names)) as (home, part):
+        if part is not None:
+            run("cp", "-a", f"{parts(source, *names)}/.", str(part))
+            for each in sorted(part.rglob("*")):
+                if each.is_file() and not each.is_symlink():
+                    each.write_bytes(BY_PATH.sub(rb"/suite/bin/\1", each.read_bytes()))
+    return home
+
+
 def npm(*names: str) -> Path:
     with made(named("npm", *names)) as (home, part):
         if part is not None:
@@ -151,4 +166,83 @@ def tools() -> Path:
             for name in subprocess.check_output([busybox, "--list"], text=True).split():
                 if name not in NO_TOOLS:
                     (part / name).symlink_to("busybox")
+    return home
+
+
+def unpacked(*packages: str) -> Path:
+    """The files of Debian packages and of what they need, nothing of them run."""
+    return debian_root(*packages, variant="extract")
+
+
+LOADER = "lib64/ld-linux-x86-64.so.2"
+LENT = {  # what a program needs to know of its place, and must not hand on to what it starts
+    "perl": "",
+    "tclsh": "TCL_LIBRARY={place}/usr/share/tcltk/tcl8.6",
+    "iconv": "GCONV_PATH={place}/usr/lib/x86_64-linux-gnu/gconv",
+    "getconf": "",
+    "locale": "",
+}
+
+
+def lent(package: str, **programs: str) -> Path:
+    """Programs of a Debian package, mounted below /suite by its name, each with a loader and libraries of its own.
+
+    `programs` are paths in the package by the names that tests use; they are found in its directory `lent`.
+    """
+    root = unpacked(package)
+    with made(named("lent", root.name, package, repr(sorted(programs.items())), repr(LENT))) as (home, part):
+        if part is not None:
+            run("cp", "-a", "--reflink=auto", f"{root}/.", str(part))
+            (part / "lent").mkdir()
+            place = f"/suite/{package}"
+            where = ":".join(f"{place}{each}" for each in ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu"))
+            for name, path in programs.items():
+                places = " ".join(f"-I{place}/usr/{each}" for each in _perl_places(root)) if name == "perl" else ""
+                script = part / "lent" / name
+                script.write_text(
+                    "#!/suite/bin/busybox sh\n"
+                    f"{LENT[name].format(place=place)} exec {place}/{LOADER} --library-path {where}"
+                    f' --argv0 "$0" {place}/{path} {places} "$@"\n'
+                )
+                script.chmod(0o755)
+    return home
+
+
+def _perl_places(root: Path) -> list[str]:
+    """Where a root has modules of Perl, seen from /usr."""
+    usr = root / "usr"
+    versions = ("lib/x86_64-linux-gnu/perl-base", "share/perl/5.[0-9]*", "lib/x86_64-linux-gnu/perl/5.[0-9]*")
+    return [str(each.relative_to(usr)) for at in versions for each in sorted(usr.glob(at)) if not each.is_symlink()]
+
+
+def compiled(*sources: Path) -> Path:
+    """Small programs in C that a suite brings, static."""
+    with made(named("compiled", *map(str, sources))) as (home, part):
+        if part is not None:
+            for each in sources:
+                run(
+                    "gcc", "-w", "-static", "-DHAVE_STRING_H", "-DHAVE_STDLIB_H", "-o", str(part / each.stem), str(each)
+                )
+    return home
+
+
+def git_tests() -> Path:
+    """git's t/ with the program that only its tests use, static; templates are those of the tree."""
+    source = debian_source("git")
+    with made(named("git-tests", str(source))) as (home, part):
+        if part is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                built = Path(folder, "git")
+                run("cp", "-a", str(source), str(built))
+                lacking = (f"NO_{each}=1" for each in ("CURL", "EXPAT", "GETTEXT", "OPENSSL", "TCLTK"))
+                paths = ("PERL_PATH=/suite/perl/lent/perl", "SHELL_PATH=/bin/sh")
+                targets = ("GIT-BUILD-OPTIONS", "t/helper/test-tool", "t/helper/test-fake-ssh")
+                flags = ("CFLAGS=-O0 -w", "LDFLAGS=-static")
+                run("make", "-j2", *flags, *lacking, *paths, *targets, cwd=built)
+                for name in ("GIT-BUILD-OPTIONS", "t"):
+                    run("cp", "-a", str(built / name), str(part / name))
+                for each in part.glob("t/helper/*.o"):
+                    each.unlink()
+                (part / "templates").mkdir()
+                (part / "templates" / "blt").symlink_to("/usr/share/git-core/templates")
     return home

@@ -1,4 +1,4 @@
-"""Octave's functions, Tomcat's compiler, Java's libraries: nothing names them but the words of a program or a class."""
+"""Octave's functions, Tomcat's compiler, Java's libraries, charsets: only words of a program or class name them."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ def test_java_keeps_its_libraries_but_those_for_a_display(tmp_path: Path) -> Non
         **dict.fromkeys(display, "x"),
     }
     assert {*tree} - stays(tmp_path, "java", tree, executed="/usr/bin/java") == display
+
+
+def test_the_charset_of_japanese_mail_stays_where_text_of_any_charset_comes(tmp_path: Path) -> None:
+    gconv = "/usr/lib/x86_64-linux-gnu/gconv"
+    rare = f"{gconv}/EBCDIC-US.so"
+    tree: dict[str, str | bytes | None] = {
+        "/usr/bin/git": "#755 \x7fELF",
+        f"{gconv}/gconv-modules": "module",
+        **dict.fromkeys((f"{gconv}/ISO-2022-JP.so", f"{gconv}/ISO-2022-KR.so", f"{gconv}/EUC-JP.so", rare), "x"),
+    }
+    assert {*tree} - stays(tmp_path, "gconv", tree, executed="/usr/bin/git") == {rare}
 
 
 def test_texts_of_ocaml_and_haskell_end_as_those_of_c_do() -> None:

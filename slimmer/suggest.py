@@ -251,9 +251,8 @@ def _ruby(here: _Directory) -> Iterator[Guess]:
 
 def _java(here: _Directory) -> Iterator[Guess]:
     java = here.program("java")
-    for name in here.names if java else ():
-        if not name.endswith(".jar"):
-            continue
+    archives = [name for name in here.names if name.endswith((".jar", ".war"))]  # Spring Boot's WARs are executable
+    for name in (*archives, "quarkus-run.jar", "quarkus-app/quarkus-run.jar") if java else ():
         try:
             with unzipped(here.root, here.at(name)) as archive:
                 manifest = archive.read("META-INF/MANIFEST.MF")[:LIMIT]

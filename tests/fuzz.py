@@ -27,6 +27,7 @@ from slimmer.closure.commands.wrappers import effects
 from slimmer.closure.languages.java.archive import read_jar
 from slimmer.closure.languages.java.command import read_command, split_options
 from slimmer.closure.languages.java.constants import constants
+from slimmer.closure.languages.java.nested import read_whole
 from slimmer.closure.languages.java.scripts import class_path
 from slimmer.closure.languages.node import imports as node_imports
 from slimmer.closure.languages.perl import imports as perl_imports
@@ -76,6 +77,13 @@ class OneFile(Root):
         return {}
 
 
+def _nested(content: bytes) -> None:
+    root = OneFile(content)
+    entry = root.entry("/x")
+    assert entry is not None
+    read_whole(root, entry, ("shop/",))
+
+
 def _zip(content: bytes) -> None:
     with unzipped(OneFile(content), "/x") as archive:
         for member in archive.infolist()[:20]:
@@ -108,6 +116,7 @@ READERS: dict[str, Reader] = {
     "commands": lambda content: list(effects(content.decode("latin-1").split(" "))),
     "java": constants,
     "jar": read_jar,
+    "jar-of-jars": _nested,
     "java-script": lambda content: class_path(content, "/app/bin/start", ()),
     "java-command": lambda content: read_command(split_options(content.decode("utf-8", "replace")), lambda path: ""),
     "elf": lambda content: elf_file.parse(io.BytesIO(content), "x"),
@@ -143,6 +152,13 @@ def seeds() -> dict[str, list[bytes]]:
     code = compile("import a.b\nfrom c import d\ndef f(x=(1, 'é')):\n    return {1: 2}\n", "x", "exec")
     java = struct.pack(">4sHHH", b"\xca\xfe\xba\xbe", 0, 52, 5)
     java += b"\1\0\2sh\x08\0\1\1\0\x18java/lang/ProcessBuilder\7\0\3"
+    nested = io.BytesIO()
+    with zipfile.ZipFile(nested, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("META-INF/MANIFEST.MF"), b"Start-Class: shop.Main\r\n")
+        archive.writestr(zipfile.ZipInfo("BOOT-INF/classes/shop/Main.class"), java)
+        archive.writestr(zipfile.ZipInfo("BOOT-INF/classes/application.yml"), b"a: git log -1\n")
+        archive.writestr(zipfile.ZipInfo("BOOT-INF/lib/a.jar"), packed.getvalue())
+        archive.writestr(zipfile.ZipInfo("linux/a.so"), Path(sys.executable).resolve().read_bytes()[:4096])
     text = b"""#!/usr/bin/env -S python3 -u
 import os, a.b as c
 from . import (x, y)
@@ -167,6 +183,7 @@ EOF
         "rpm-ndb": [_ndb()],
         "rpm-bdb": [_bdb()],
         "jar": [packed.getvalue()],
+        "jar-of-jars": [nested.getvalue()],
         "java-script": [b'for j in "$B"/lib/*.jar; do CP=$CP:$j; done; exec java -cp "$CP:${0%/*}/conf" @x -jar a.jar'],
         "zip": [packed.getvalue()],
     }

@@ -162,6 +162,13 @@ def test_the_package_of_a_main_class_is_the_applications_own_in_a_shaded_archive
     assert found(tmp_path / "b", content, application=by_name) == set()
 
 
+@pytest.mark.parametrize("field", ["One-Jar-Main-Class", "Application-Class"])
+def test_other_loaders_name_the_applications_main_class_too(field: str, tmp_path: Path) -> None:
+    inner = archive({"com/example/shop/A.class": made("A", "convert -resize 10 -")})
+    content = archive({"main/main.jar": inner}, f"Main-Class: loader.Boot\r\n{field}: com.example.shop.Main\r\n")
+    assert found(tmp_path, content) == {"/usr/bin/convert"}
+
+
 def test_classes_in_directories_hand_names_to_each_other_too(tmp_path: Path) -> None:
     top = "/srv/app/BOOT-INF/classes/com/example/shop"
     tree: Tree = {

@@ -136,6 +136,7 @@ def test_the_java_runtime_is_one_unit(tmp_path: Path) -> None:
 def test_what_a_java_runtime_stays_without_is_said(tmp_path: Path) -> None:
     home = "/srv/shop/jre"
     left = {"lib/src.zip", "lib/ct.sym", "lib/libjdwp.so", "lib/libawt_xawt.so", "lib/server/classes_nocoops.jsa"}
+    unsaid = {"jmods/java.base.jmod", "legal/jdk.compiler/LICENSE"}
     stay = {
         "release",
         "lib/modules",
@@ -144,8 +145,8 @@ def test_what_a_java_runtime_stays_without_is_said(tmp_path: Path) -> None:
         "lib/server/libjvm.so",
         "lib/src.zip.txt",
     }
-    tree = {f"{home}/{name}": "x" for name in (*left, *stay)} | {f"{home}/bin/java": "#755 \x7fELF"}
+    tree = {f"{home}/{name}": "x" for name in (*left, *stay, *unsaid)} | {f"{home}/bin/java": "#755 \x7fELF"}
     found = closure(DirectoryRoot(str(plant(tmp_path, tree))), [f"{home}/bin/java"], (JavaRule,))
     assert {each.path for each in found.left_out} == {f"{home}/{name}" for name in left}
     assert {f"{home}/{name}" for name in stay} <= set(found.paths)
-    assert not {f"{home}/{name}" for name in left} & set(found.paths)
+    assert not {f"{home}/{name}" for name in left | unsaid} & set(found.paths)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ LARGEST_SETTINGS = 256 << 10
 LARGEST_LIBRARY = 64 << 20
 LIBRARIES = 256 << 20  # bytes of the native libraries of one archive
 MANIFEST = "META-INF/MANIFEST.MF"
+STARTED = ("start-class", "one-jar-main-class", "application-class")
 # Where a Spring Boot jar and a web application hold the application's own classes.
 OWN = re.compile(r"(?:BOOT-INF|WEB-INF)/classes/")
 SERVICES = re.compile(r"(?:(?:BOOT-INF|WEB-INF)/classes/)?META-INF/services/[\w.$]+$")
@@ -94,6 +95,11 @@ def class_names(archive: zipfile.ZipFile) -> frozenset[str]:
     )
 
 
+def start_class(fields: Mapping[str, str]) -> str:
+    """The application's main class where Main-Class only loads it: in manifests of Spring Boot, One-JAR, Capsule."""
+    return next((fields[name] for name in STARTED if fields.get(name)), "")
+
+
 def own_packages(main: str) -> tuple[str, ...]:
     """The packages that are the application's own by its main class, as the beginning of members' names.
 
@@ -114,7 +120,7 @@ def manifest_of(archive: zipfile.ZipFile) -> dict[str, str]:
 def jar_of(archive: zipfile.ZipFile, own: tuple[str, ...] = ()) -> Jar:
     """The same of an archive that is open. Raises what zipfile raises."""
     fields = manifest_of(archive)
-    main, start = fields.get("main-class", ""), fields.get("start-class", "")
+    main, start = fields.get("main-class", ""), start_class(fields)
     held = class_names(archive)
     providers: dict[str, None] = {}
     classes: list[Said] = []

@@ -17,6 +17,7 @@ from slimmer.closure.languages.java.archive import (
     manifest_of,
     own_packages,
     read_jar,
+    start_class,
 )
 from slimmer.errors import SlimmerError
 from slimmer.root.model import Entry, Root
@@ -50,7 +51,7 @@ def read_whole(root: Root, entry: Entry, own: tuple[str, ...] = ()) -> Whole:
     reading = _Reading()
     try:
         with unzipped(root, entry.path) as archive:
-            reading.own = tuple(sorted({*own, *own_packages(manifest_of(archive).get("start-class", ""))}))
+            reading.own = tuple(sorted({*own, *own_packages(start_class(manifest_of(archive)))}))
             if entry.size <= LARGEST_JAR:  # known by its bytes the next time
                 top = read_jar(root.beginning(entry, LARGEST_JAR), reading.own)
             else:

@@ -15,6 +15,7 @@ from slimmer.closure.languages.java.class_path import ClassPaths
 from slimmer.closure.languages.java.command import LAUNCHER, OPTIONS, split_options
 from slimmer.closure.languages.java.runtime import launchers
 from slimmer.closure.languages.java.scripts import ABOUT_JAVA, class_path
+from slimmer.closure.languages.runtimes import system_owner
 from slimmer.closure.model import Need, Omission, Reason, View
 from slimmer.closure.profiles.drops import Drops
 from slimmer.closure.profiles.load import Profile
@@ -118,6 +119,11 @@ class JavaRule(LanguageRule):
         reason = Reason(self.name, f"part of the Java runtime at {home}", path)
         for name in ("release", "bin/java", "jre/bin/java"):
             yield Need(f"{home}/{name}", reason)
+        if system_owner(path, view) is None:  # a system's package has its licence elsewhere
+            for name in ("legal/java.base", "LICENSE", "NOTICE"):
+                yield Need(
+                    f"{home}/{name}", Reason("licence", f"licence of the Java runtime at {home}", path), tree=True
+                )
         for top in ("lib", "conf", "jre/lib"):
             for entry in self._walk(view.root.resolve(f"{home}/{top}").path, home, view):
                 yield Need(entry.path, reason)

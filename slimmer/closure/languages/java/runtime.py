@@ -6,7 +6,7 @@ import posixpath
 
 from slimmer.closure.commands.search import Libraries, Programs, head
 from slimmer.closure.languages.base import Environment
-from slimmer.closure.languages.java.archive import manifest_of, own_packages
+from slimmer.closure.languages.java.archive import manifest_of, own_packages, start_class
 from slimmer.closure.languages.java.command import LAUNCHER, read_command
 from slimmer.closure.model import View
 from slimmer.elf.file import is_elf
@@ -53,7 +53,7 @@ def own_code(view: View, environment: Environment) -> tuple[str, ...]:
                         fields = manifest_of(archive)
                 except SlimmerError:
                     continue
-                mains[fields.get("start-class", "") or fields.get("main-class", "")] = None
+                mains[start_class(fields) or fields.get("main-class", "")] = None
                 break
         else:
             mains[command.main or command.module.rpartition("/")[2]] = None

@@ -8,6 +8,7 @@ they are what a repair adds when the results differ.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -191,10 +192,12 @@ def complaints(fat: Sequence[RunOutcome], slim: Sequence[RunOutcome]) -> tuple[C
 
 
 COMPLAINT = 60  # weight: the exercise went well, and yet something was amiss
+# Ids in a log: of a job, a request, a container.
+ID = re.compile(rb"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b(?=[a-f]*[0-9])[0-9a-f]{12,}\b")
 
 
 def _plain(line: bytes) -> bytes:
-    return NUMBER.sub(b"0", line).strip()
+    return NUMBER.sub(b"0", ID.sub(b"0", line)).strip()
 
 
 def compare(

@@ -101,6 +101,19 @@ def test_whether_a_shell_reads_a_command_line() -> None:
     assert scan(b"subprocess.run(['x', 'y'])").commands == (CommandLine(("x", "y"), 1),)
 
 
+def test_a_long_list_of_words_is_a_vocabulary_and_no_programs() -> None:
+    def mentioned(text: str, **whose: bool) -> bool:
+        found = scan(f"import subprocess\nrun('git --version')\n{text}\n".encode(), **whose)
+        return any(command.words[0] == "umount" for command in (*found.mentioned, *found.commands))
+
+    lexer = ", ".join(repr(f"word{at}") for at in range(50))
+    for opening, closing in ("()", "[]", "{}"):
+        assert mentioned(f"TOOLS = {opening}'x', 'umount'{closing}")
+        assert not mentioned(f"words({opening}{lexer}, 'umount'{closing}, suffix='b')")
+    assert not mentioned(f"words(['umount', {lexer}])")
+    assert mentioned(f"ALLOWED = ({lexer}, 'umount')", words=True)  # the application's own may be a menu
+
+
 def test_libraries_and_paths_and_strings() -> None:
     found = scan(
         b"import sys\nsys.path.insert(0, '/srv/lib')\nctypes.CDLL('libmagic.so.1')\nfind_library('foo')\n"

@@ -55,6 +55,7 @@ def grown(
     desktop: str = "[]",
 ) -> Closure:
     table = f'[modules]\nlanguage = "python"\noptional_limit = {limit}\ndesktop = {desktop}\n'
+    table += 'builders = ["tools"]\nbuild_scripts = ["setup.py"]\n'
     profile = parse(f'why = "x"\n{table}', "python", "python.toml")
     root = DirectoryRoot(str(plant(tmp, {**PYTHON, **tree})))
     seen = ["/opt/v/bin/python3.11", "/opt/v/pyvenv.cfg", *read]
@@ -296,3 +297,16 @@ def test_the_largest_limit_of_all_profiles_counts() -> None:
         for size in (5, 3)
     ]
     assert known_modules(tables, "python").optional_limit == 5
+
+
+def test_what_builds_an_application_stays_only_for_a_run_that_reads_its_script(tmp_path: Path) -> None:
+    tree: Tree = {
+        "/app/main.py": "import os\n",
+        "/app/setup.py": "import tools, used\ntools.setup()\n",
+        **wheel("tools", {"tools/__init__.py": ""}),
+        **wheel("used", {"used.py": ""}),
+    }
+    kept = grown(tmp_path / "a", tree, "/app/main.py", include=("/app/setup.py",)).paths
+    assert f"{SITE}/used.py" in kept
+    assert f"{SITE}/tools/__init__.py" not in kept
+    assert f"{SITE}/tools/__init__.py" in grown(tmp_path / "b", tree, "/app/main.py", "/app/setup.py").paths

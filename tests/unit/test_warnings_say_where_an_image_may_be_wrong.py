@@ -154,3 +154,12 @@ def test_other_errors_in_slim_are_a_warning_and_other_numbers_are_not() -> None:
     app, ping = complaints([fat], [outcome(b"1:2 [3] ready\nno locale\nno zone\n", b"slow 0x7f")])
     assert (app.path, app.text) == ("app", "app -v says in the slim image only: no locale, and 1 more lines")
     assert ping.path == "ping"
+
+
+def test_a_log_line_of_another_id_is_the_same_line() -> None:
+    def line(job: bytes, commit: bytes) -> RunOutcome:
+        return outcome(b"Task add[" + job + b"] received at " + commit)
+
+    fat = line(b"5a5f687c-a5cd-4799-8887-82469bbfc2d3", b"cafe0123babe")
+    assert complaints([fat], [line(b"0b9e61aa-ffcd-4a01-9bcd-deadbeefcafe", b"00ff00ff00ff7")]) == ()
+    assert complaints([fat], [line(b"5a5f687c-a5cd-4799-8887-82469bbfc2d3", b"deadbeef")])

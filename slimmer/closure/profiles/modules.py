@@ -37,6 +37,7 @@ class Modules:
     startup_of_own: tuple[str, ...] = ()  # the same, once the application has sources of its own
     developer: tuple[str, ...] = ()  # the library's tools for developers: its own mention of them counts for nothing
     builders: tuple[str, ...] = ()  # of third parties, for builds and tests: what is optional of them is not reached
+    build_scripts: tuple[str, ...] = ()  # files of an application that need builders and that no run of it reads
     desktop: tuple[str, ...] = ()  # the library's for a person at a screen: who is not the application does without
     words: tuple[str, ...] = ()  # names of modules that are common words in the interpreter's messages too
     # Bytes that one package may bring which others import if it is there, and none requires. 0: any.

@@ -36,6 +36,10 @@ BUDGET = 200_000  # expressions that are looked at then
 PROGRAM = re.compile(r"(?=[\d./+-]*+[A-Za-z_])[\w./+-]++")
 # A text that may be a command line: a word in small letters, then an option, a pipe or the like, or a hole.
 LINE = re.compile(r"\s*+[\w./+-]++(?:\s|$)")
+WORD = re.compile(r"\S+")
+# So many words in a row are a language's keywords or a list of names: what one of them is, all are, and no library
+# starts so many other programs.
+VOCABULARY = 40
 CANDIDATE = re.compile(rb"""["'][\w./+-]{1,60} (?:--?\w|[^"'\n]{0,80}(?:&&|\|))""")
 
 
@@ -48,21 +52,27 @@ class Commands:
     computed: list[int] = field(default_factory=list)
 
 
-def scan_commands(tree: ast.Module, *, lists: bool = True, mentions: bool = False) -> Commands:
+def scan_commands(
+    tree: ast.Module, *, lists: bool = True, mentions: bool = False, vocabularies: bool = True
+) -> Commands:
     """Read a module's tree. With `mentions` its texts and lists that could be command lines too.
 
     With `lists` a list of words counts as started: `command = ["git", "log"]`, started later under another name.
+    Without `vocabularies` the words of long lists of words are no commands.
     """
     constants = Constants()
     constants.read(tree)
     found = Commands()
+    skipped = constants.documents if vocabularies else constants.documents.union(*_vocabularies(constants.order))
     arguments: set[int] = set()
     for node, scope in constants.order:
         if isinstance(node, ast.Call):
             _call(node, scope, constants, found, arguments)
+        elif id(node) in skipped:
+            continue
         elif isinstance(node, ast.List | ast.Tuple):
             _list(node, scope, constants, found, lists)
-        elif mentions and id(node) not in constants.documents:
+        elif mentions:
             _text(node, scope, constants, found)
     found.started += _imported(tree)
     found.started = [*dict.fromkeys(found.started)]
@@ -83,6 +93,15 @@ def _imported(tree: ast.Module) -> Iterator[CommandLine]:
                 yield CommandLine(("bash",), node.lineno)
             case ast.Subscript(value=ast.Name(id="local"), slice=ast.Constant(value=str(program))):
                 yield CommandLine((program,), node.lineno)
+
+
+def _vocabularies(nodes: Sequence[tuple[ast.expr, Scope]]) -> Iterator[set[int]]:
+    """Each long list of single words, with the words."""
+    for node, _ in nodes:
+        match node:
+            case ast.List(elts=words) | ast.Tuple(elts=words) | ast.Set(elts=words) if len(words) >= VOCABULARY:
+                if all(isinstance(each, ast.Constant) and WORD.fullmatch(str(each.value)) for each in words):
+                    yield {id(node), *map(id, words)}
 
 
 def scan_together(modules: Sequence[tuple[str, ast.Module]]) -> dict[str, Commands]:

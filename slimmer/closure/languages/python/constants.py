@@ -91,7 +91,7 @@ class Constants:
                     self.order.append((node, scope))
                     pending.extend((part, scope, body) for part in parts if isinstance(part, ast.FormattedValue))
                     continue
-                case ast.Constant(value=str()) | ast.List() | ast.Tuple():
+                case ast.Constant(value=str()) | ast.List() | ast.Tuple() | ast.Set():
                     self.order.append((node, scope))
                 case ast.BinOp(op=ast.Add() | ast.Mod(), left=left) if _texty(left):
                     self.order.append((node, scope))

@@ -15,6 +15,7 @@ from slimmer.closure.languages.python.path import Module, Python
 from slimmer.closure.model import Need, Reason, View
 from slimmer.closure.profiles.modules import Modules
 from slimmer.root.model import Entry
+from tracer.recording import Kind
 
 RULE = "python-import"
 LARGEST = 8 << 20  # bytes of a source or of an extension module that is searched
@@ -78,11 +79,14 @@ class Importer:
         found = self._sources[path]
         own = top_name(path)
         places = self._places(path, origin, python)
+        builds = self._only_builds(path, origin)
         for each in found.imports:
             if each.when is When.MAIN and origin is not Origin.APPLICATION and path.endswith(".py"):
                 continue
             first = each.module.partition(".")[0]
             if each.when and first != own and not each.level and first in self._unreached.get(origin, ()):
+                continue
+            if builds and first in self._modules.builders:
                 continue
             if origin is Origin.SITE and self._optional.holds(each, path, python):
                 continue
@@ -92,6 +96,14 @@ class Importer:
         yield from self._known(path, origin, python)
         if origin is Origin.SITE:
             yield from self._units.needs(path)
+
+    def _only_builds(self, path: str, origin: Origin) -> bool:
+        """Whether a source is the application's own way to be built, which the run did without."""
+        return (
+            origin is Origin.APPLICATION
+            and posixpath.basename(path) in self._modules.build_scripts
+            and not any(each.path == path and Kind.READ in each.kinds for each in self._view.recording.accesses)
+        )
 
     def _places(self, path: str, origin: Origin, python: Python) -> list[tuple[str, ...]]:
         """The search paths by which a source's absolute imports may be answered; each is asked."""

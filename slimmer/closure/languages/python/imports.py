@@ -129,7 +129,7 @@ def scan(source: bytes, *, words: bool = False, commands: bool = True, texts: bo
             if loads and reader.libraries:
                 reader.library_names(tree)
             if starts or mentions or LOOKS_UP.search(source):
-                found = scan_commands(tree, lists=starts, mentions=mentions)
+                found = scan_commands(tree, lists=starts, mentions=mentions, vocabularies=words or texts)
         del tree
     lookup = any(word in source for word in ENTRY_POINTS)
     return Imports(

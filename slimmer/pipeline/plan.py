@@ -99,7 +99,9 @@ def make_plan(
     chosen = list(closure.at(level))
     excluded, ignored = _exclude(chosen, closure, reach.exclude)
     kept = [path for path in chosen if path not in excluded]
-    warnings = plugins.standing(closure.warnings, set(kept)) + list(plugins.unkept(set(kept), root, index)) + ignored
+    decided = {each.path for each in closure.left_out}
+    siblings = plugins.unkept(set(kept), root, index, decided)
+    warnings = [*plugins.standing(closure.warnings, set(kept)), *siblings, *ignored]
     warnings += shells.missed(closure.refused) if shells.refused(reach.no_profiles) else ()
     warnings.sort(key=lambda each: (-each.weight, each.kind, each.path))
     generated = _generate(root, index, kept, scanner_data=reach.scanner_data)

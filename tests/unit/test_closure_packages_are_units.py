@@ -271,6 +271,7 @@ def elf(machine: int) -> bytes:
     return b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(64)
 
 
+PLATFORMS = ("linux-x64", "linux-arm64", "darwin-x64", "win32-x64")
 PORTABLE_EXE = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + bytes(20) + b"\x0b\x02" + bytes(110 + 15 * 8)
 
 
@@ -287,6 +288,8 @@ def test_binaries_that_no_process_here_can_load_are_left_out(tmp_path: Path) -> 
         f"{top}/prebuilds/darwin-x64/n.node": b"\xcf\xfa\xed\xfe" + bytes(60),
         f"{top}/prebuilds/win32-x64/n.node": PORTABLE_EXE,
         f"{top}/lib/history.js": "",
+        # A way in for each platform, as bundlers need them, names the addon of its own.
+        **{f"{top}/lib/{name}.js": f"require('../prebuilds/{name}/n.node')" for name in PLATFORMS},
         f"{top}/README.md": "",
         f"{top}/src/n.cc": "",
         f"{top}/index.js.map": "{}",
@@ -298,6 +301,7 @@ def test_binaries_that_no_process_here_can_load_are_left_out(tmp_path: Path) -> 
         f"{top}/index.js",
         f"{top}/cli.js",
         f"{top}/lib/history.js",
+        *(f"{top}/lib/{name}.js" for name in PLATFORMS),
         f"{top}/prebuilds/linux-x64/n.node",
         "/app/node_modules/.bin/nat",
     }

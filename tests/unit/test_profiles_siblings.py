@@ -21,6 +21,8 @@ def test_unkept_siblings_are_one_warning_a_directory(tmp_path: Path) -> None:
     assert warning.path == "/usr/lib/web/a.so"
     assert warning.text == "4 siblings of /usr/lib/web/a.so not kept: b.so, c.so, d.so, …"
     assert unkept(set(modules), root, index(root)) == ()
+    (warning,) = unkept(kept, root, index(root), {f"/usr/lib/web/{name}.so" for name in "bcd"})
+    assert warning.text == "1 sibling of /usr/lib/web/a.so not kept: e.so"  # the others were left out on purpose
 
 
 def test_a_warning_about_an_absent_path_falls_when_it_came_in() -> None:

@@ -25,8 +25,13 @@ def standing(warnings: Iterable[ClosureWarning], kept: Collection[str]) -> list[
     return [warning for warning in warnings if warning.kind not in ABSENT or warning.path not in kept]
 
 
-def unkept(kept: Collection[str], root: Root, packages: PackageIndex) -> tuple[ClosureWarning, ...]:
-    """One warning for each plugin directory of a finished closure: "12 siblings of X not kept". Sorted."""
+def unkept(
+    kept: Collection[str], root: Root, packages: PackageIndex, left_out: Collection[str] = ()
+) -> tuple[ClosureWarning, ...]:
+    """One warning for each plugin directory of a finished closure: "12 siblings of X not kept". Sorted.
+
+    What was `left_out` on purpose is known, and no sibling that somebody may miss.
+    """
     directories: dict[str, list[str]] = {}
     for path in kept:
         if PLUGIN.search(path):
@@ -42,6 +47,7 @@ def unkept(kept: Collection[str], root: Root, packages: PackageIndex) -> tuple[C
             for name in root.children(directory)
             if PLUGIN.search(name)
             and (path := posixpath.join(directory, name)) not in kept
+            and path not in left_out
             and packages.owner(path) in owners
             and (entry := root.entry(path)) is not None
             and entry.type is FileType.FILE

@@ -334,7 +334,8 @@ class NodeRule(LanguageRule):
         for candidate in (target, *(target + suffix for suffix in SUFFIXES)):
             entry = view.root.find(candidate)
             if entry is not None and entry.type is FileType.FILE:
-                return candidate
+                # A loader for each platform names its addon: those of others cannot be loaded here.
+                return "" if candidate.endswith(".node") and self._content.is_foreign(entry) else candidate
         main = self._manifest(f"{target}/package.json", view).main
         for name in (main, f"{main}/index", "index") if main else ("index",):
             base = posixpath.normpath(f"{target}/{name}")

@@ -60,6 +60,7 @@ PLACES = frozenset(
         *("/dev", "/proc", "/sys"),
     )
 )
+_NEEDS = re.compile(r" needs (\S+), which its loader")
 MANY = 3  # names that a sentence can hold
 
 
@@ -84,7 +85,8 @@ def warnings(
 
     With the packages' `index`, what only the libraries of a distribution ask of each other weighs little.
     """
-    found = dict.fromkeys(_of_closure(known, packed, index))
+    loaded = _loaded(packed, recording)
+    found = dict.fromkeys(each for each in _of_closure(known, packed, index) if _missed(each) not in loaded)
     found.update(dict.fromkeys(_start(packed)))
     found.update(dict.fromkeys(_health(packed)))
     found.update(dict.fromkeys(_outside(packed, recording)))
@@ -120,6 +122,22 @@ def _of_closure(
             weight = min(each.weight, SLIGHT) if _searched(each.path, packed, index) else each.weight
             text = f"{said}; {len(gone)} of {len(names)} not kept: {_some(gone)}"
             yield ClosureWarning(LISTED, each.path, text, weight)
+
+
+def _loaded(packed: Packed, recording: Recording) -> frozenset[str]:
+    """Names of the kept libraries that a run read.
+
+    What a process has loaded by its path answers for its name from then on, wherever it lies (glibc's dl-load.c,
+    _dl_map_object): the JVM's launcher opens libjvm.so first, and then those that need it.
+    """
+    read = (each.path for each in recording.accesses if Kind.READ in each.kinds and ".so" in each.path)
+    return frozenset(posixpath.basename(path) for path in read if path in packed.paths)
+
+
+def _missed(warning: ClosureWarning) -> str:
+    """The library that a warning says no loader finds; "" when it says something else."""
+    found = _NEEDS.search(warning.text) if warning.kind == "missing-library" else None
+    return found[1] if found else ""
 
 
 def _distribution_only(path: str, index: PackageIndex) -> bool:

@@ -102,6 +102,18 @@ def test_what_is_not_in_the_image_misses_nothing(tmp_path: Path) -> None:
     ]
 
 
+def test_a_library_that_was_loaded_by_its_path_is_missed_by_none(tmp_path: Path) -> None:
+    jvm = "/usr/lib/jvm/lib/server/libjvm.so"
+    plant(tmp_path, {jvm: "", "/usr/lib/jvm/lib/libnet.so": "", "/app/libone.so": "", "/app/libother.so": ""})
+    texts = [f"/usr/lib/jvm/lib/libnet.so needs {name}, which its loader cannot load: not found"
+             for name in ("libjvm.so", "libone.so", "libother.so")]  # fmt: skip
+    known = [ClosureWarning("missing-library", "/usr/lib/jvm/lib/libnet.so", text, 50) for text in texts]
+    packed = Packed(DirectoryRoot(str(tmp_path)), {jvm, "/usr/lib/jvm/lib/libnet.so", "/app/libone.so"}, ImageConfig())
+    # One was read and is kept, one is kept and nobody has loaded it, one was read and is not in the image.
+    recording = Recording((access(jvm, Kind.READ), access("/app/libother.so", Kind.READ)))
+    assert [each.text for each in warnings(packed, recording, known)] == texts[1:]
+
+
 def test_directories_that_are_searched_for_names_weigh_little(tmp_path: Path) -> None:
     tree = {f"/opt/app/{name}": "x" for name in ("parts/a", "parts/b", "lib/python3.12/os.py", "lib/python3.12/sys.py")}
     plant(tmp_path, {**tree, "/usr/bin/cat": "x", "/opt/app/code/one.py": "", "/opt/app/code/two.py": ""})

@@ -22,6 +22,12 @@ class Owned:
     def owners(self, path: str) -> Sequence[Package]:
         return [package for package, paths in self._files.items() if path in paths]
 
+    def apart(self, directory: str) -> bool:
+        return not any(path.startswith(f"{directory}/") for paths in self._files.values() for path in paths)
+
+    def claimed(self, directory: str, names: Sequence[str]) -> bool:
+        return False
+
     def files(self, package: Package) -> Sequence[str]:
         return self._files.get(package, ())
 

@@ -12,7 +12,7 @@ import click
 from slimmer.errors import SlimmerError, UsageProblem
 from slimmer.report.output import Output, open_output
 from slimmer.report.why import Answer, Chain, paths_like, why
-from slimmer.report.words import entry_words, package_words, plural, shown
+from slimmer.report.words import entry_words, package_words, plural, shown, tree_words
 from slimmer.report.write import manifest_row, removed_row
 
 FORMAT = "slimmer.why/1"
@@ -113,6 +113,9 @@ def _lines(answer: Answer) -> list[str]:
             lines.append("\nand more chains than are worth showing")
         return lines
     lines += ["", "  nothing needed it"]
+    if answer.removed and answer.removed.tree:
+        where = shown(row.entry.path)
+        lines.append(f"  {where} is told as a whole: {tree_words(answer.removed.tree)} below it, none of a package")
     if row.package:
         lines.append(
             f"  of its package {plural(answer.siblings, 'file')} stay{'s' if answer.siblings == 1 else ''}, "

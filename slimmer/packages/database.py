@@ -53,5 +53,15 @@ class Database:
             return (self.installed[number].package,)
         return [self.installed[each].package for each in numbers]
 
+    def directories(self) -> set[str]:
+        """Every directory in which, or below which, a package lists something; the top is ""."""
+        found: set[str] = set()
+        for path in self._single:
+            above = path.rpartition("/")[0]
+            while above not in found:
+                found.add(above)
+                above = above.rpartition("/")[0]
+        return found
+
     def lists(self, path: str) -> bool:
         return path in self._single

@@ -32,6 +32,9 @@ class EmbeddedPackages(PackageScope):
         folder, _, name = path.rpartition("/")
         return self._inside(path) if folder == self.home and name in self._names else ()
 
+    def reaches(self, directory: str) -> bool:
+        return False
+
     def _inside(self, path: str) -> tuple[Package, ...]:
         known = self._found.get(path)
         if known is None:

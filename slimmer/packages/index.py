@@ -64,6 +64,7 @@ class Index:
         self._territories: dict[tuple[str, type], PackageScope] = {}
         self._of: dict[Package, PackageScope] = {}
         self._complete = False
+        self._listed: frozenset[str] | None = None  # directories in which, or below which, a database lists something
 
     def owner(self, path: str) -> Package | None:
         for database in self.databases:
@@ -91,6 +92,18 @@ class Index:
         for database in self.databases:
             found += database.owners(path)
         return [*found, *self._claimed(path, file=True)]
+
+    def apart(self, directory: str) -> bool:
+        """Whether no package has a part in what is in a directory, as far as can be told without looking into it."""
+        if self._listed is None:
+            self._listed = frozenset(path for database in self.databases for path in database.directories())
+        outer = self._claims_of(directory.rpartition("/")[0])
+        return directory not in self._listed and not any(each.reaches(directory) for each in outer)
+
+    def claimed(self, directory: str, names: Sequence[str]) -> bool:
+        """Whether packages of a language are right in a directory that is `apart`; `names` are what it holds."""
+        scopes = (scope for claim in CLAIMS for scope in claim(self.root, self.places, directory, names))
+        return any(not scope.lazy or scope.packages() for scope in scopes)
 
     def installed(self, package: Package) -> Installed | None:
         """The operating system's own record of a package; None for a language's package."""

@@ -50,6 +50,12 @@ class PackageIndex(Protocol):
     def owners_of_file(self, path: str) -> Sequence[Package]:
         """The same for a path that is known to be no directory: cheaper, the root is not asked."""
 
+    def apart(self, directory: str) -> bool:
+        """Whether no package has a part in what is in a directory, as far as can be told without looking into it."""
+
+    def claimed(self, directory: str, names: Sequence[str]) -> bool:
+        """Whether packages of a language are right in a directory that is `apart`; `names` are what it holds."""
+
     def files(self, package: Package) -> Sequence[str]:
         """Canonical paths that a package holds, directories included, sorted as bytes."""
 

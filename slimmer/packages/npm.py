@@ -66,6 +66,9 @@ class NpmTree(PackageScope):
             return (self._package,) if rest == "package.json" else ()
         return () if "node_modules" in rest.split("/") else (self._package,)
 
+    def reaches(self, directory: str) -> bool:
+        return bool(self.owners(directory))
+
     def files(self, package: Package) -> Sequence[str]:
         if not self.home:
             return ("/package.json",)

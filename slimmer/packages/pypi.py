@@ -65,6 +65,7 @@ class Site(PackageScope):
         self._files: dict[str, Package] = {}
         self._folders: dict[str, Package | None] = {}  # None: shared
         self._tops: dict[str, Package] = {}
+        self._outside: set[str] | None = None  # directories with files of it that are not below its home
         for name in root.children(home):
             if name.endswith((".dist-info", ".egg-info")):
                 found = read(root, places, home, name)
@@ -108,6 +109,19 @@ class Site(PackageScope):
             elif found is None and path.endswith("/__pycache__"):
                 found = self._folders.get(path.rpartition("/")[0])
         return (found,) if found else ()
+
+    def reaches(self, directory: str) -> bool:
+        if self._outside is None:
+            self._outside = set()
+            for path in self._files:
+                folder = path.rpartition("/")[0]
+                while folder not in self._outside and not self._within(folder):
+                    self._outside.add(folder)
+                    folder = folder.rpartition("/")[0]
+        return self._within(directory) or directory in self._outside
+
+    def _within(self, directory: str) -> bool:
+        return f"{directory}/".startswith(f"{self.home}/")
 
     def files(self, package: Package) -> Sequence[str]:
         found = self._found[package]

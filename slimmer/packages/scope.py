@@ -30,6 +30,10 @@ class PackageScope(abc.ABC):
     def owners(self, path: str) -> Sequence[Package]:
         """Who holds a canonical path that this territory was claimed for."""
 
+    def reaches(self, directory: str) -> bool:
+        """Whether it may hold anything in a directory below the one that it was claimed for, or further below."""
+        return True
+
     @abc.abstractmethod
     def files(self, package: Package) -> Sequence[str]:
         """Canonical paths, directories included, sorted as bytes."""

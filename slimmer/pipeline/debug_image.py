@@ -32,7 +32,7 @@ from slimmer.registry import document
 from slimmer.report.model import KeptPath, RemovedPath
 from slimmer.report.output import Output
 from slimmer.root.layered import ChangedRoot
-from slimmer.root.model import FileType, Root
+from slimmer.root.model import FileType, Root, sort_key
 
 # What somebody who looks around in a container types first.
 TOOLS = (
@@ -145,7 +145,7 @@ def selected(
     selection: Selection, root: Root, packages: PackageIndex, kept: Iterable[KeptPath], removed: Iterable[RemovedPath]
 ) -> Iterator[str]:
     """Canonical paths of the debug layer, sorted as the removed list is. Raises SlimmerError for an unknown package."""
-    rows = [row for row in removed if _there(root, row)]
+    rows = [row for row in _each(root, removed) if _there(root, row)]
     if selection.everything:
         yield from (row.entry.path for row in rows)
         # Databases of packages tell of what is in the slim image alone: with all files back, so are they.
@@ -173,6 +173,16 @@ def selected(
         holders = (row.package, *row.also) if row.package else row.also
         if row.entry.path in alone or any((each.type, each.name) in names for each in holders):
             yield row.entry.path
+
+
+def _each(root: Root, removed: Iterable[RemovedPath]) -> list[RemovedPath]:
+    """A row for each path, those of trees too, sorted."""
+    found: dict[str, RemovedPath] = {}
+    for row in removed:
+        found[row.entry.path] = row
+        for entry in root.walk(row.entry.path) if row.tree else ():
+            found.setdefault(entry.path, RemovedPath(entry))
+    return [found[path] for path in sorted(found, key=sort_key)]
 
 
 def _there(root: Root, row: RemovedPath) -> bool:

@@ -30,12 +30,13 @@ from slimmer.report.page_rows import MOST_REMOVED
 from slimmer.report.read import read_report
 from slimmer.report.rows import Rows
 from slimmer.report.support import support_end
+from slimmer.report.trees import Trees, told
 from slimmer.report.words import mode_words
 from slimmer.report.write import write_manifest, write_removed, write_report
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.image import ImageRoot
 from slimmer.root.live import SavedRoot
-from slimmer.root.model import Entry, FileType, Root, sort_key
+from slimmer.root.model import Enter, Entry, FileType, Root, sort_key
 from tracer.recording import Recording
 
 MANIFEST_FILE, REMOVED_FILE, REPORT_FILE = "manifest.json", "removed.json", "report.json"
@@ -128,6 +129,9 @@ def _written(
     builder = ReportBuilder()
     digests = {path: digest for layer in image.layers for path, digest in layer.files.items()}
 
+    saved = fat.saved if isinstance(fat, SavedRoot) else ()
+    trees = Trees(fat, plan.index, rows.of_trees, (*plan.paths, *saved))
+
     def kept() -> Iterator[KeptPath]:
         for path in plan.paths:
             entry = plan.root.entry(path)
@@ -141,8 +145,7 @@ def _written(
             yield row
 
     def removed() -> Iterator[RemovedPath]:
-        for entry in _rest(fat, plan.paths):
-            row = rows.removed(entry)
+        for row in told(_rest(fat, plan.paths, trees.enter), trees, rows.removed, builder.tree):
             builder.removed(row)
             yield row
 
@@ -151,9 +154,9 @@ def _written(
     with growing(directory / REMOVED_FILE) as text:
         gone = write_removed(text, removed())
     said = list(notes)
-    if rows.unsearched:
+    if unsearched := rows.unsearched + trees.unsearched:
         said.append(
-            f"{rows.unsearched} of the removed files were looked at for secrets by their names alone, so many are they"
+            f"{unsearched} of the removed files were looked at for secrets by their names alone, so many are they"
         )
     if gone > MOST_REMOVED:
         said.append(f"report.html lists the first {MOST_REMOVED} of {gone} removed paths; removed.json has all")
@@ -199,11 +202,11 @@ def source_name(text: str) -> str:
     return f"{transport}:{posixpath.basename(path.rstrip('/'))}" + (f":{tag}" if tag else "")
 
 
-def _rest(fat: Root, kept: tuple[str, ...]) -> Iterator[Entry]:
+def _rest(fat: Root, kept: tuple[str, ...], enter: Enter) -> Iterator[Entry]:
     """What the fat root has and the image has not; both come in the same order."""
     keep = iter(kept)
     at: bytes | None = sort_key(next(keep, "")) or None
-    for entry in fat.walk():
+    for entry in fat.walk(enter=enter):
         key = sort_key(entry.path)
         while at is not None and at < key:
             following = next(keep, None)

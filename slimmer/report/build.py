@@ -26,10 +26,10 @@ from slimmer.report.model import (
     Subject,
     Total,
 )
+from slimmer.report.trees import SHARED_OBJECT, Below
 from slimmer.root.model import Entry, FileType, sort_key
 
 PACKAGES_LEVEL = "packages"
-_SHARED_OBJECT = re.compile(r"\.so(\.[0-9][^/]*)?$")
 _LEGAL = re.compile(r"/(copyright|licen[cs]es?|copying|notice)[^/]*$|/(licenses?)/", re.IGNORECASE)
 
 
@@ -79,6 +79,18 @@ class ReportBuilder:
                     found = self._sum(package)
                     found.removed_files += 1
                     found.removed_bytes += size
+
+    def tree(self, below: Below) -> None:
+        """What is below a removed directory and has no rows."""
+        self._removed.take(below)
+        for folder, (paths, size) in below.folders.items():
+            weights = self._folders.setdefault(folder, [0, 0, 0, 0])
+            weights[2] += paths
+            weights[3] += size
+        for entry in below.linked:
+            size = self._removed.weigh(entry)
+            self._removed.add(entry, size, ())
+            self._folder(entry, 2, size)
 
     def finish(
         self,
@@ -174,12 +186,19 @@ class _Side:
         if entry.type is FileType.FILE:
             self.files += 1
             self.bytes += size
-            if _SHARED_OBJECT.search(entry.path):
+            if SHARED_OBJECT.search(entry.path):
                 self.shared_objects += 1
             elif entry.mode & 0o111:
                 self.executables += 1
         for risk in {mark.risk for mark in marks} if marks else ():
             self.risks[risk] += 1
+
+    def take(self, below: Below) -> None:
+        self.paths += below.paths
+        self.files += below.files
+        self.bytes += below.bytes
+        self.executables += below.executables
+        self.shared_objects += below.shared_objects
 
     def total(self, packages: int) -> Total:
         return Total(self.paths, self.files, self.bytes, packages, self.executables, self.shared_objects)

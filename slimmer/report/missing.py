@@ -39,8 +39,12 @@ def missing(accesses: Iterable[Access], root: Root, output: Output) -> list[Miss
         found = root.resolve(access.path, follow=False)
         if found.entry is None:
             wanted.setdefault(found.path, set()).update(access.by)
-    rows = (row for row in output.removed() if row.entry.path in wanted) if wanted else ()
-    return sorted(
-        (Missing(row.entry.path, tuple(sorted(wanted[row.entry.path])), row.package) for row in rows),
-        key=lambda each: sort_key(each.path),
-    )
+    gone: dict[str, Missing] = {}
+    for row in output.removed() if wanted else ():
+        path = row.entry.path
+        # What was in a tree is told by one row: it may have been there.
+        inside = [each for each in wanted if each.startswith(f"{path}/")] if row.tree else []
+        for each in (path, *inside):
+            if each in wanted:
+                gone[each] = Missing(each, tuple(sorted(wanted[each])), row.package if each == path else None)
+    return [gone[path] for path in sorted(gone, key=sort_key)]

@@ -61,6 +61,15 @@ class KeptPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Tree:
+    """What is below a removed directory in which no package has a part: one row tells all of it."""
+
+    paths: int  # those with a row of their own, for a mark that they carry, are not counted
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemovedPath:
     """A path of the fat root that nothing needed."""
 
@@ -68,6 +77,7 @@ class RemovedPath:
     package: Package | None = None
     risks: tuple[Mark, ...] = ()
     also: tuple[Package, ...] = ()
+    tree: Tree | None = None  # of a directory whose content has no rows
 
 
 class PackageState(enum.StrEnum):

@@ -14,6 +14,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,7 +24,7 @@ from slimmer.packages.model import Package
 from slimmer.report.diff import Diff, PathChange
 from slimmer.report.model import KeptPath, RemovedPath, Report
 from slimmer.report.output import Output
-from slimmer.report.words import entry_words, shown
+from slimmer.report.words import entry_words, shown, tree_words
 from slimmer.report.write import report_value
 from slimmer.root.model import FileType
 
@@ -105,6 +106,9 @@ class _Tables:
 
     def removed(self, row: RemovedPath) -> list[Any]:
         more = [[], [self.package(each) for each in row.also]] if row.also else []
+        if row.tree:
+            entry = replace(row.entry, size=row.tree.bytes, target=f"{tree_words(row.tree)} below")
+            row = replace(row, entry=entry)
         return [*self.common(row), *more]
 
     def value(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from slimmer.report.model import (
     RiskyPath,
     Subject,
     Total,
+    Tree,
 )
 from slimmer.root.model import Entry, FileType
 
@@ -159,8 +160,16 @@ def parse_kept(value: Mapping[str, Any]) -> KeptPath:
 def parse_removed(value: Mapping[str, Any]) -> RemovedPath:
     """A row of removed.json."""
     return RemovedPath(
-        _entry(value), _named(value["package"]), _marks(value.get("risks", ())), _also(value.get("also", ()))
+        _entry(value),
+        _named(value["package"]),
+        _marks(value.get("risks", ())),
+        _also(value.get("also", ())),
+        _tree(value.get("tree")),
     )
+
+
+def _tree(value: Mapping[str, Any] | None) -> Tree | None:
+    return None if value is None else Tree(int(value["paths"]), int(value["files"]), int(value["bytes"]))
 
 
 _TYPES = {each.value: each for each in FileType}

@@ -25,6 +25,7 @@ class Rows:
     ) -> None:
         self._index = index
         self._marker = Marker(root, uid=uid, gids=gids, listens=listens)
+        self.of_trees = Marker(root, uid=uid, gids=gids, listens=listens)  # counts what it reads for itself
 
     def kept(
         self, entry: Entry, reasons: Iterable[Reason], *, sha256: str = "", xattrs: Mapping[str, bytes] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TextIO
 
 from slimmer.packages.model import Package
@@ -14,7 +15,7 @@ from slimmer.report.risk import GRAVITY
 from slimmer.report.text import gravest
 from slimmer.report.vulnerabilities import Vulnerabilities
 from slimmer.report.vulnerability_views import markdown_lines
-from slimmer.report.words import less, plural, shown, size, user_words
+from slimmer.report.words import less, plural, shown, size, tree_words, user_words
 from slimmer.root.model import Entry
 
 COLUMNS = (
@@ -46,7 +47,11 @@ def _rows(output: Output) -> Iterator[tuple[str | int, ...]]:
         why = (reason.rule, shown(reason.text), shown(reason.needed_by)) if reason else ("", "", "")
         yield ("kept", *_common(kept.entry, kept.package, kept.risks), *why, kept.sha256)
     for gone in output.removed():
-        yield ("removed", *_common(gone.entry, gone.package, gone.risks), "", "nothing needed it", "", "")
+        entry, text = gone.entry, "nothing needed it"
+        if gone.tree:
+            entry = replace(entry, size=gone.tree.bytes)
+            text += f", nor {tree_words(gone.tree)} in it"
+        yield ("removed", *_common(entry, gone.package, gone.risks), "", text, "", "")
 
 
 def _common(entry: Entry, package: Package | None, marks: tuple[Mark, ...]) -> tuple[str | int, ...]:

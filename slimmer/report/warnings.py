@@ -50,8 +50,9 @@ OF_KEPT = frozenset(
     )
 )
 MODULES = re.compile(r"/(?:site-packages|dist-packages|node_modules|lib-dynload|python[\d.]+|gems|vendor)(?:/|$)")
-# Objects that sources or libc ask for by name, one by one: what nobody names is not missed as plugins are.
-BY_NAME = re.compile(MODULES.pattern + r"|/gconv/|/ruby/|/perl5?/|/lua/")
+# Objects that sources, libc or the files of pam.d(5) ask for by name, one by one: what nobody names is not missed as
+# plugins are.
+BY_NAME = re.compile(MODULES.pattern + r"|/gconv/|/ruby/|/perl5?/|/lua/|/security/pam_")
 PLACES = frozenset(
     (
         *("/", "/bin", "/sbin", "/lib", "/lib64", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/share", "/etc"),

@@ -74,7 +74,8 @@ def _gone(output: Output, asked: str, path: str, kept: Mapping[str, KeptPath]) -
         stays = kept.get(canonical)
         if stays is not None:  # reached through a removed link
             return Answer(asked, canonical, links, kept=stays, chains=tuple(_shortest(kept, canonical)))
-        return Answer(asked, canonical, links)
+        tree = _tree(gone, canonical)
+        return Answer(asked, canonical, links, removed=tree, needer=needer(tree.entry) if tree else "")
     siblings = siblings_removed = 0
     if found.package is not None:
         siblings = sum(1 for row in kept.values() if _is_of(row.package, found.package, row.entry))
@@ -89,6 +90,15 @@ def _gone(output: Output, asked: str, path: str, kept: Mapping[str, KeptPath]) -
         needer=needer(found.entry),
         advice=_advice(found.entry, siblings),
     )
+
+
+def _tree(gone: Mapping[str, RemovedPath], path: str) -> RemovedPath | None:
+    """The row that tells all of a directory above a path."""
+    while (path := posixpath.dirname(path)) != "/":
+        row = gone.get(path)
+        if row is not None and row.tree is not None:
+            return row
+    return None
 
 
 def _is_of(package: Package | None, wanted: Package, entry: Entry) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from slimmer.closure.model import LevelSize
 from slimmer.packages.model import Package
+from slimmer.report.model import Tree
 from slimmer.root.model import Entry
 from slimmer.values import printable
 
@@ -33,6 +34,11 @@ def size(count: int) -> str:
 def change(count: int) -> str:
     """A difference in bytes with its sign: "+1.20 MB", "−3 kB", "±0"."""
     return "±0" if count == 0 else ("+" if count > 0 else "−") + size(abs(count))
+
+
+def tree_words(tree: Tree) -> str:
+    """ "12,345 paths (1.20 GB)"."""
+    return f"{plural(tree.paths, 'path')} ({size(tree.bytes)})"
 
 
 def less(before: int, after: int) -> str:

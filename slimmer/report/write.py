@@ -99,7 +99,7 @@ class Texts:
 
     def removed(self, row: RemovedPath) -> str:
         """A line of removed.json."""
-        if row.risks or row.also or row.entry.device:
+        if row.risks or row.also or row.tree or row.entry.device:
             return _encode(removed_row(row))
         return f'{_entry_text(row.entry)}, "package": {self._package(row.package)}}}'
 
@@ -145,6 +145,8 @@ def removed_row(row: RemovedPath) -> dict[str, Any]:
         value["also"] = [_named(package) for package in row.also]
     if row.risks:
         value["risks"] = [str(mark) for mark in row.risks]
+    if row.tree:
+        value["tree"] = {"paths": row.tree.paths, "files": row.tree.files, "bytes": row.tree.bytes}
     return value
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.root.model import Entry, FileType, Root, sort_key
+from slimmer.root.model import Enter, Entry, FileType, Root, sort_key
 from tracer.kernel.beneath import open_beneath
 
 TYPES = {
@@ -181,7 +181,10 @@ class DirectoryRoot(Root):
             self._unreadable[path] = None
             return ()
 
-    def _below(self, top: str) -> Iterator[Entry]:
+    def listing(self, directory: Entry) -> Sequence[Entry]:
+        return () if self._pseudo(directory) else self._inside(directory.path)
+
+    def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         """As the base does it, but by scandir and without filling the cache: memory stays flat."""
         pending = [(top, iter(self._entered(top)))]
         ready: dict[str, list[tuple[bytes, Entry, bool]]] = {}  # a few: directories that are told and not yet entered
@@ -189,9 +192,12 @@ class DirectoryRoot(Root):
             while pending:
                 for _, entry, descend in pending[-1][1]:
                     if descend:
-                        pending.append((entry.path, iter(ready.pop(entry.path))))
+                        steps = ready.pop(entry.path, None)
+                        if steps is None:
+                            continue
+                        pending.append((entry.path, iter(steps)))
                         break
-                    if entry.type is FileType.DIRECTORY and not self._pseudo(entry):
+                    if self._to_enter(entry) and (enter is None or enter(entry)):
                         ready[entry.path] = self._entered(entry.path)
                     yield entry
                 else:
@@ -208,10 +214,22 @@ class DirectoryRoot(Root):
 
     def _steps(self, top: str) -> list[tuple[bytes, Entry, bool]]:
         """What is in a directory, in order; each directory once for itself and once for what is in it."""
+        cut = 1 if top == "/" else len(top) + 1
+        steps: list[tuple[bytes, Entry, bool]] = []
+        for entry in self._inside(top):
+            raw = sort_key(entry.path[cut:])
+            steps.append((raw, entry, False))
+            if self._to_enter(entry):
+                steps.append((raw + b"/", entry, True))
+        steps.sort(key=_first)
+        return steps
+
+    def _inside(self, top: str) -> list[Entry]:
+        """What is in a directory, in no order; nothing where it cannot be read."""
         if top in self._closed:
             return []
         prefix = "/" if top == "/" else f"{top}/"
-        steps: list[tuple[bytes, Entry, bool]] = []
+        entries: list[Entry] = []
         try:
             with self._untouched(top, os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as found:
                 for each in found:
@@ -221,16 +239,14 @@ class DirectoryRoot(Root):
                         target = os.readlink(each.name, dir_fd=descriptor) if link else ""
                     except OSError:
                         continue  # gone since: a live root moves
-                    entry = entry_of(prefix + each.name, status, target)
-                    raw = sort_key(each.name)
-                    steps.append((raw, entry, False))
-                    if entry.type is FileType.DIRECTORY and not self._pseudo(entry):
-                        steps.append((raw + b"/", entry, True))
+                    entries.append(entry_of(prefix + each.name, status, target))
         except OSError:
             self._unreadable[top] = None
             return []
-        steps.sort(key=_first)
-        return steps
+        return entries
+
+    def _to_enter(self, entry: Entry) -> bool:
+        return entry.type is FileType.DIRECTORY and not self._pseudo(entry)
 
     def _pseudo(self, entry: Entry) -> bool:
         """Whether a directory's content is a kernel's, not a root's."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
 from slimmer.root.directory import DirectoryRoot
-from slimmer.root.model import Entry, FileType, Root, sort_key
+from slimmer.root.model import Enter, Entry, FileType, Root, sort_key
 from tracer.kernel import mountinfo
 from tracer.kernel.mountinfo import Mount
 from tracer.runner.before_image import BeforeImage
@@ -118,16 +118,25 @@ class SavedRoot(Root):
             }
         return sorted(names, key=sort_key)
 
-    def _below(self, top: str) -> Iterator[Entry]:
+    @property
+    def saved(self) -> Collection[str]:
+        """The paths that are told as they were before."""
+        return self._saved.keys()
+
+    def listing(self, directory: Entry) -> Sequence[Entry]:
+        """Of a directory in which nothing was saved."""
+        return super().listing(directory) if directory.path in self._known else self._base.listing(directory)
+
+    def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         """The base's own walk, which reads each directory once, with what was saved in its place."""
         prefix = "/" if top == "/" else f"{top}/"
         own = sorted((path for path, state in self._saved.items() if state and path.startswith(prefix)), key=sort_key)
         saved = (found for path in own if (found := self.entry(path)) is not None)
-        return heapq.merge(self._unchanged(top), saved, key=lambda each: sort_key(each.path))
+        return heapq.merge(self._unchanged(top, enter), saved, key=lambda each: sort_key(each.path))
 
-    def _unchanged(self, top: str) -> Iterator[Entry]:
+    def _unchanged(self, top: str, enter: Enter) -> Iterator[Entry]:
         gone: tuple[str, ...] = ()  # directories that were not there before the run
-        for each in self._base.walk(top):
+        for each in self._base.walk(top, enter):
             if each.path == top:
                 continue
             if each.path in self._saved:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import abc
 import enum
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from slimmer.errors import SlimmerError
 
@@ -67,6 +67,9 @@ class Resolution:
 def sort_key(path: str) -> bytes:
     """The one order of paths everywhere: as bytes."""
     return path.encode("utf-8", "surrogateescape")
+
+
+Enter: TypeAlias = Callable[[Entry], bool] | None
 
 
 class Root(abc.ABC):
@@ -147,9 +150,15 @@ class Root(abc.ABC):
         with self.open(entry.path) as stream:
             return stream.read(limit)
 
-    def walk(self, top: str = "/") -> Iterator[Entry]:
+    def listing(self, directory: Entry) -> Sequence[Entry]:
+        """What a walk tells right in a directory, by one read of it and in any order."""
+        prefix = "/" if directory.path == "/" else f"{directory.path}/"
+        return [found for name in self.children(directory.path) if (found := self.entry(prefix + name)) is not None]
+
+    def walk(self, top: str = "/", enter: Enter = None) -> Iterator[Entry]:
         """Every entry at and below a canonical path, in the order of whole paths as bytes, memory flat.
 
+        `enter` is asked for each directory below, before it is told and read: False, and nothing in it is told.
         A directory's own name and its content sort at different places ("a",
         "a.b", "a/c"), so each directory stands twice in its parent's list.
         """
@@ -158,9 +167,9 @@ class Root(abc.ABC):
             return
         yield found
         if found.type is FileType.DIRECTORY:
-            yield from self._below(top)
+            yield from self._below(top, enter)
 
-    def _below(self, top: str) -> Iterator[Entry]:
+    def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         prefix = "/" if top == "/" else f"{top}/"
         steps: list[tuple[bytes, Entry, bool]] = []
         for name in self.children(top):
@@ -172,8 +181,12 @@ class Root(abc.ABC):
             if found.type is FileType.DIRECTORY:
                 steps.append((raw + b"/", found, True))
         steps.sort(key=lambda step: step[0])
+        shut: set[str] = set()
         for _, found, descend in steps:
             if descend:
-                yield from self._below(found.path)
+                if found.path not in shut:
+                    yield from self._below(found.path, enter)
             else:
+                if enter is not None and found.type is FileType.DIRECTORY and not enter(found):
+                    shut.add(found.path)
                 yield found

@@ -126,10 +126,11 @@ def test_directories_that_are_searched_for_names_weigh_little(tmp_path: Path) ->
 
 
 def test_modules_that_are_asked_for_by_name_have_no_siblings_to_miss(tmp_path: Path) -> None:
-    places = ("/usr/lib/gconv/BIG5.so", "/usr/lib/python3.11/lib-dynload/_ssl.so", "/usr/lib/apache2/modules/mod_x.so")
+    named = ("/usr/lib/gconv/BIG5.so", "/usr/lib/python3.11/lib-dynload/_ssl.so", "/usr/lib/security/pam_unix.so")
+    places = (*named, "/usr/lib/apache2/modules/mod_x.so")
     known = [ClosureWarning("siblings", path, "9 siblings not kept", 30) for path in places]
     told = warnings(Packed(DirectoryRoot(str(tmp_path)), set(places), ImageConfig()), Recording(()), known)
-    assert len(told) == 3
+    assert len(told) == 4
     assert [each.path for each in actionable(told)] == ["/usr/lib/apache2/modules/mod_x.so"]
 
 

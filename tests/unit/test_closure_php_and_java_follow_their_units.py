@@ -140,6 +140,7 @@ def test_what_a_java_runtime_stays_without_is_said(tmp_path: Path) -> None:
     stay = {
         "release",
         "lib/modules",
+        "lib/libattach.so",
         "lib/libnet.so",
         "lib/server/classes.jsa",
         "lib/server/libjvm.so",

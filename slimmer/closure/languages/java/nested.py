@@ -26,7 +26,8 @@ from slimmer.root.zips import DEEPEST, Allowance, inside, unpacked, unzipped
 if TYPE_CHECKING:
     import zipfile
 
-SUFFIXES = (".jar", ".war", ".ear", ".rar")
+SUFFIXES = (".jar", ".war", ".ear")
+INSIDE = (*SUFFIXES, ".rar")  # a resource adapter of an EAR; elsewhere the name is another format's
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class _Reading:
         self.held |= class_names(archive)
         if depth == DEEPEST:
             return
-        for inner in inside(archive, SUFFIXES, self.allowance):
+        for inner in inside(archive, INSIDE, self.allowance):
             there = f"{place}!/{inner.name}" if place else inner.name
             if inner.refused:
                 self.unread.append((there, inner.refused))

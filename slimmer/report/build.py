@@ -137,11 +137,13 @@ class ReportBuilder:
         if not levels or any(each.level == PACKAGES_LEVEL for each in levels):
             return ()
         stay = [each for each in self._packages.values() if each.kept_files]
+        paths = self._kept.paths + sum(each.removed_files for each in stay)
+        weight = self._kept.bytes + sum(each.removed_bytes for each in stay)
         return (
             LevelSize(
                 PACKAGES_LEVEL,
-                self._kept.paths + sum(each.removed_files for each in stay),
-                self._kept.bytes + sum(each.removed_bytes for each in stay),
+                max(paths, *(each.paths for each in levels)),  # a level holds those below it
+                max(weight, *(each.bytes for each in levels)),
                 estimate=True,
             ),
         )

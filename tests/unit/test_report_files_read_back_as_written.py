@@ -178,6 +178,11 @@ def test_a_report_is_valid_and_reads_back_as_written(tmp_path: Path) -> None:
     assert value["levels"][-1]["estimate"]
 
 
+def test_the_estimate_of_whole_packages_is_no_less_than_what_it_holds() -> None:
+    grown = LevelSize("reachable", 10**6, 10**12, True)
+    assert report(levels=[grown]).levels[-1] == LevelSize("packages", 10**6, 10**12, estimate=True)
+
+
 def test_a_report_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"format": "slimmer.report/9"}')
     with pytest.raises(SlimmerError, match=r"slimmer\.report/1"):

@@ -14,6 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # make test TESTS="tests/unit -k recipe": these only.
 TESTS ?=
+# Data in, data out on all cores; what starts real programs one by one, since it looks at all that runs.
+ALL = $(BIN)/python -m pytest -q -n auto tests/unit; unit=$$?; $(BIN)/python -m pytest tests/apps tests/oracle && exit $$unit
 
 .PHONY: demo test check test-all-pythons lint types bench reproduce fmt dist pyz image docs clean
 
@@ -23,12 +25,12 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.tests
 	@sh fixtures/system-packages.sh
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest $(TESTS)
+	$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),$(ALL))
 
 # What a change must pass before it is shown to anybody: no system packages, no root, no network.
 check: $(VENV)/.tests
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest -q $(or $(TESTS),tests/unit)
+	$(BIN)/python -m pytest -q $(or $(TESTS),-n auto tests/unit)
 
 # The same tests by every supported Python that is there.
 test-all-pythons:

@@ -107,7 +107,7 @@ class _Tables:
     def removed(self, row: RemovedPath) -> list[Any]:
         more = [[], [self.package(each) for each in row.also]] if row.also else []
         if row.tree:
-            entry = replace(row.entry, size=row.tree.bytes, target=f"{tree_words(row.tree)} below")
+            entry = replace(row.entry, size=row.tree.bytes, target=tree_words(row.tree))
             row = replace(row, entry=entry)
         return [*self.common(row), *more]
 

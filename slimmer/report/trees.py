@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from slimmer.packages.model import PackageIndex
 from slimmer.report.model import FOLDER_DEPTH, RemovedPath, Tree
@@ -19,7 +20,7 @@ from slimmer.report.risk import Marker
 from slimmer.root.model import Entry, FileType, Root, sort_key
 
 LEAST = 1000  # paths below a directory from which on one row tells them
-MARKED = 1000  # of them with a mark: more would be too many to hold until their turn comes
+MARKED = 1000  # right in one directory with a mark: more would be too many to hold until their turn comes
 PROGRAM = 100_000  # bytes from which on a program may carry packages, as Go's do (packages/golang.py, SMALLEST)
 SHARED_OBJECT = re.compile(r"\.so(\.[0-9][^/]*)?$")
 
@@ -144,7 +145,8 @@ class Trees:
     def _level(self, directory: Entry) -> _Level | None:
         """What is right in a directory; None when a package has a part in it."""
         path = directory.path
-        found = self._root.listing(directory)
+        # In order: what is looked into for secrets, as long as that may go on, must not depend on the filesystem's.
+        found = sorted(self._root.listing(directory), key=attrgetter("path"))
         cut = len(path) + 1
         names = [each.path[cut:] for each in found if _may_carry(each, cut)]
         if self._index.claimed(path, names):
@@ -172,6 +174,7 @@ class Trees:
                     below.shared_objects += 1
                 elif entry.mode & 0o111:
                     below.executables += 1
+        level.folders.reverse()  # the first is taken from the end
         below.bytes = size
         below.unsearched = self._marker.unsearched - before
         if paths:

@@ -18,6 +18,7 @@ from slimmer.report.build import ReportBuilder
 from slimmer.report.missing import missing
 from slimmer.report.model import RemovedPath, Report, Risk, Subject, Tree
 from slimmer.report.output import Output
+from slimmer.report.page_rows import _Tables
 from slimmer.report.read import parse_removed
 from slimmer.report.rows import Rows
 from slimmer.report.table import write_csv
@@ -121,6 +122,14 @@ def test_small_directories_and_what_a_run_changed_have_their_rows(root: Director
     assert report == reviewed(fat, 1_000_000, tuple(fat.saved))[1]
 
 
+def test_the_order_of_the_filesystem_changes_nothing(root: DirectoryRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimmer.report.risk.SEARCHED", 2)
+    before = reviewed(root, 2)
+    inside = DirectoryRoot._inside
+    monkeypatch.setattr(DirectoryRoot, "_inside", lambda self, top: inside(self, top)[::-1])
+    assert reviewed(root, 2) == before
+
+
 def test_a_tree_reads_each_directory_once(root: DirectoryRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     inside = DirectoryRoot._inside
@@ -160,6 +169,8 @@ def test_views_tell_a_path_in_a_tree_by_the_row_of_the_tree(tmp_path: Path, root
     page = io.StringIO()
     write_csv(page, output)
     assert "nothing needed it, nor 8 paths (9 B) in it" in page.getvalue()
+    ann = next(row for row in rows if row.entry.path == "/home/ann")
+    assert _Tables().removed(ann)[5:9] == [9, -1, [], "8 paths (9 B)"]  # size, package, marks, what it holds
     slim = DirectoryRoot(str(plant(tmp_path / "slim", {"/srv/kept/here": "k"})))
     asked = [Access(path, frozenset({Kind.STAT}), frozenset()) for path in ("/home/ann/a", "/home/carl/a")]
     assert [each.path for each in missing(asked, slim, output)] == ["/home/ann/a"]

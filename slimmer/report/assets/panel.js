@@ -47,7 +47,7 @@ class Panel {
     return this.terms([
       ["state", make("span", { class: state === "kept" ? "badge good" : "badge warn" }, state)],
       ["type", `${paths.type(i)}, mode ${paths.mode(i)}, owner ${paths.owner(i)}` + (paths.size(i) ? `, ${bytes(paths.size(i))}` : "")],
-      ["leads to", paths.target(i)],
+      [paths.type(i) === "directory" ? "had below" : "leads to", paths.target(i)],
       ["package", owned.length ? make("span", {}, owned.map((each, at) => [at ? ", " : "", this.packageLink(each)]).flat()) : "none"],
       ["risks", paths.marks(i).length ? make("span", {}, markBadges(paths.marks(i))) : ""],
     ]);

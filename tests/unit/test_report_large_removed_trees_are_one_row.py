@@ -122,12 +122,17 @@ def test_small_directories_and_what_a_run_changed_have_their_rows(root: Director
     assert report == reviewed(fat, 1_000_000, tuple(fat.saved))[1]
 
 
-def test_the_order_of_the_filesystem_changes_nothing(root: DirectoryRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_of_the_filesystem_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "AKIA" + "A" * 16
+    root = DirectoryRoot(str(plant(tmp_path, {f"/data/{name}.txt": key for name in "abcd"} | {"/data/sub/e.txt": key})))
     monkeypatch.setattr("slimmer.report.risk.SEARCHED", 2)
-    before = reviewed(root, 2)
     inside = DirectoryRoot._inside
-    monkeypatch.setattr(DirectoryRoot, "_inside", lambda self, top: inside(self, top)[::-1])
-    assert reviewed(root, 2) == before
+    for turn in (1, -1):
+        monkeypatch.setattr(
+            DirectoryRoot, "_inside", lambda self, top, turn=turn: sorted(inside(self, top), key=str)[::turn]
+        )
+        rows, _ = reviewed(root, 2)
+        assert [row.entry.path for row in rows if row.risks] == ["/data/a.txt", "/data/b.txt"]
 
 
 def test_a_tree_reads_each_directory_once(root: DirectoryRoot, monkeypatch: pytest.MonkeyPatch) -> None:

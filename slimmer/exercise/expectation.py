@@ -11,6 +11,8 @@ from slimmer.exercise.perform import Performed
 from slimmer.exercise.words import ending, last_lines
 from slimmer.recipe import Recipe
 
+SHOWN = 6  # problems that a message tells of
+
 
 def expect(performed: Performed, recipe: Recipe) -> None:
     """Raises SlimmerError unless the fat root did every run, and as the recipe expects."""
@@ -18,8 +20,10 @@ def expect(performed: Performed, recipe: Recipe) -> None:
         if outcome.failure is not None:
             raise outcome.failure
         if outcome.problems:
+            more = len(outcome.problems) - SHOWN
+            shown = [*outcome.problems[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
             raise SlimmerError(
-                "the exercise failed in the fat root:\n  " + "\n  ".join(outcome.problems[:6]),
+                "the exercise failed in the fat root:\n  " + "\n  ".join(shown),
                 "\n  ".join(filter(None, [_words(outcome), advice(outcome, recipe)]))
                 or "mend the exercise or the application first",
             )

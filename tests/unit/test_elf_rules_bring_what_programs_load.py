@@ -202,6 +202,21 @@ def test_a_name_of_a_library_counts_where_packages_declare_it(
     assert [warning.kind for warning in heavy.warnings] == ["dlopen-string"]
 
 
+@pytest.mark.parametrize(
+    ("beside", "warned"), [("libkrb5-fcafa220.so.3.3", False), ("libssl-8bd944e8.so.3", True), ("libkrb5.so.3.3", True)]
+)
+def test_the_former_name_of_a_library_that_a_wheel_brings_is_no_library_to_load(
+    tmp_path: Path, beside: str, warned: bool
+) -> None:
+    libs = "/usr/lib/python3/dist-packages/psycopg2.libs"
+    texts = elf((NEEDED, "libneeded.so.1"), (0x6000000D, "libkrb5.so.3"))
+    own = f"{libs}/libsasl2-84219a89.so.3"
+    tree = {own: texts, f"{libs}/{beside}": elf(), "/usr/lib/libkrb5.so.3": elf()}
+    top = debian(tmp_path, {"libc6": Deb({**{f"/{path}": content for path, content in BASE.items()}, **tree})})
+    found = closure(top, recorded(read=[own]), [SonameTextRule(Imports())])
+    assert [warning.path for warning in found.warnings] == ([own] if warned else [])
+
+
 def test_nsswitch_is_read_without_actions_and_comments() -> None:
     assert sources("passwd: files systemd # x\nhosts:files mdns4_minimal [NOTFOUND=return] dns\n#group: ldap") == {
         "passwd": ("files", "systemd"),

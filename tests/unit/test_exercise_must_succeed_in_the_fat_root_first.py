@@ -46,6 +46,12 @@ def test_less_than_what_the_recipe_expects_is_refused(runs: list[Run], outcomes:
         expect(performed(*outcomes), Recipe(runs=tuple(runs)))
 
 
+def test_a_message_says_how_many_problems_it_does_not_show() -> None:
+    run = Run(probes=(Probe("http://x"),) * 8)
+    with pytest.raises(SlimmerError, match="and 2 more\n"):
+        expect(performed(replace(DONE, answers=(BAD,) * 8)), Recipe(runs=(run,)))
+
+
 def test_what_the_recipe_expects_is_taken() -> None:
     asked = Run(probes=(Probe("http://x"),), exec=(("a",),))
     did = replace(DONE, answers=(GOOD,), executed=(Executed("a", 0, b"", b""),))

@@ -48,6 +48,7 @@ DATABASES: Mapping[str, tuple[str, ...]] = {
     "ethers": ("ether_ntohost", "ether_hostton"),
     "aliases": ("getaliasbyname", "getaliasent"),
 }
+VENDORED = re.compile(r"(.+)-[0-9a-f]{8}\.so\b")
 BUILT_IN = frozenset({"files", "dns"})  # of libc itself since 2.34
 
 
@@ -247,7 +248,10 @@ class SonameTextRule(ImportRule):
 
     def found(self, entry: Entry, file: Elf, used: frozenset[str], view: View) -> Iterable[Need]:
         loader = self._box.of(view)
+        vendored = set(_vendored(entry.path, view))
         for name in soname_texts(view.root, entry, file):
+            if name.partition(".so")[0] in vendored:
+                continue
             got = loader.dlopen(name, entry.path)
             target = loader.finder.entry(got[0]) if got is not None else None
             if target is not None:
@@ -302,6 +306,19 @@ def _declares(path: str, library: str, view: View) -> bool:
     if owner is None or other is None:
         return False
     return other.name in view.packages.depends(owner) or other.name in view.packages.recommends(owner)
+
+
+def _vendored(path: str, view: View) -> Iterator[str]:
+    """Names before `.so` of the libraries that a wheel brings under others, beside one of them.
+
+    auditwheel (repair.py, copylib) renames libfoo.so.1 to libfoo-1a2b3c4d.so.1; the former names stay behind as
+    texts, and nothing asks for them.
+    """
+    directory, _, own = path.rpartition("/")
+    if VENDORED.match(own):
+        for name in view.root.children(directory):
+            if found := VENDORED.match(name):
+                yield found[1]
 
 
 def _is_libc(file: Elf) -> bool:

@@ -216,13 +216,13 @@ def _perl_places(root: Path) -> list[str]:
 
 
 def compiled(*sources: Path) -> Path:
-    """Small programs in C that a suite brings, static."""
+    """Small programs in C that a suite brings, static; headers are in the directory above theirs."""
     with made(named("compiled", *map(str, sources))) as (home, part):
         if part is not None:
             for each in sources:
-                run(
-                    "gcc", "-w", "-static", "-DHAVE_STRING_H", "-DHAVE_STDLIB_H", "-o", str(part / each.stem), str(each)
-                )
+                above = each.parents[1]
+                flags = ("-w", "-static", "-DHAVE_STRING_H", "-DHAVE_STDLIB_H", f"-I{above}", f"-I{above}/include")
+                run("gcc", *flags, "-o", str(part / each.stem), str(each))
     return home
 
 

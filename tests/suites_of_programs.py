@@ -177,6 +177,9 @@ def _redis() -> Suite:
         asks=("redis-cli", "ping"),
         ready="6379",
         says=REDIS,
+        explained={
+            "generate a stack trace on selected systems": "the test is there where ldd is, which only it starts"
+        },
     )
 
 
@@ -199,35 +202,40 @@ def _jq() -> Suite:
     )
 
 
+GAWK = r"""
+cd /suite/source/test
+for ok in *.ok; do
+    name=${ok%.ok}
+    [ -f "$name.awk" ] || continue
+    in=/dev/null
+    [ -f "$name.in" ] && in=$name.in
+    timeout 20 gawk -f "$name.awk" <"$in" >/tmp/said 2>&1 || echo "EXIT CODE: $?" >>/tmp/said
+    if cmp -s /tmp/said "$ok"; then came=passed; else came=failed; fi
+    printf '\001%s\t%s\n' "$name" "$came"
+done
+"""
+
+
+GAWK_SHELL = (
+    r"^(childin|clos1way\d?|close_status|exitval2|getline3?|getlnhd|id|iobug1|longwrds|nsidentifier|pty1|rstest[45]"
+    r"|sigpipe1|spacere|status-close|symtab12|timeout)$"
+)
+
+
 def _gawk() -> Suite:
-    """gawk's programs, a command each: with its input where it has one, and what it prints compared."""
-
-    def commands(mounted: Mapping[str, Path]) -> dict[str, tuple[str, ...]]:
-        folder = mounted["source"] / "test"
-        line = 'cd /suite/source/test; exec gawk -f "$1.awk" < "$2" 2>&1'
-        return {
-            name: (*SHELL, line, "sh", name, f"{name}.in" if (folder / f"{name}.in").exists() else "/dev/null")
-            for each in sorted(folder.glob("*.awk"))
-            if (name := each.stem) not in GAWK_NOT
-        }
-
+    """gawk's programs that take no option: each with its input, and what it prints as the suite expects it."""
     return Suite(
         "gawk",
         lambda: debian_root("gawk"),
         ("gawk", "--version"),
         lambda root: {"source": parts(debian_source("gawk"), "test"), "bin": tools()},
-        commands,
+        lambda mounted: {"gawk": (*SHELL, GAWK)},
         {"PATH": f"{PATH}:/suite/bin", "AWKPATH": "."},
-        compared=True,
+        explained={GAWK_SHELL: "a shell that only their programs start: no program was there when gawk was trained"},
     )
 
 
-GAWK_NOT = ("timeout", "ptyio1", "ptyio2", "hello", "longsub", "longwrds")  # they wait, or for a terminal
-
-PHP_TESTS = (
-    *("ext/json/tests", "ext/mbstring/tests", "ext/date/tests", "ext/standard/tests/strings", "ext/ctype/tests"),
-    *("ext/standard/tests/array", "ext/standard/tests/serialize", "ext/iconv/tests", "ext/spl/tests", "Zend/tests"),
-)
+PHP_TESTS = (*("ext/json/tests", "ext/ctype/tests", "ext/iconv/tests", "ext/tokenizer/tests"),)
 
 
 def _php() -> Suite:

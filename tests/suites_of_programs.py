@@ -40,7 +40,14 @@ def _bash() -> Suite:
         "BASH_TSTOUT": "/tmp/out",
     }
     return Suite(
-        "bash", lambda: debian_root("bash"), ("/bin/bash", "-c", "echo hello"), mounts, commands, env, compared=True
+        "bash",
+        lambda: debian_root("bash"),
+        ("/bin/bash", "-c", "echo hello"),
+        mounts,
+        commands,
+        env,
+        compared=True,
+        shell=True,
     )
 
 

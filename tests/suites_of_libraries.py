@@ -282,11 +282,6 @@ LIBRARY_SUITES: tuple[Suite, ...] = (
     ),
     _pytest("sqlalchemy", "sqlalchemy", "test", "setup.cfg"),
     _pytest(
-        *("attrs", "attr", "tests", "pyproject.toml"),
-        needs=("hypothesis==6.130.0", "cloudpickle"),
-        libraries=("attrs",),
-    ),
-    _pytest(
         "lxml", "lxml.etree", "tests", libraries=("lxml",), source=lambda: sdist("lxml", wheels("lxml")) / "src/lxml"
     ),
     _pytest(

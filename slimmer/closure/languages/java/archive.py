@@ -36,7 +36,9 @@ LOADS = re.compile(rb"loadLibrary|com/sun/jna/|SymbolLookup|jnr/ffi/")
 # Where data lies that a class may name; programs and devices are no data.
 DATA = re.compile(rb"/(?:etc|opt|usr/(?:local/)?(?:share|lib)|var/lib)/[\w./+-]{2,120}")
 # Spring's, MicroProfile's and Micronaut's settings, and those of loggers: at the top of the class path, or one below.
-SETTINGS = re.compile(r"(?:(?:BOOT-INF|WEB-INF)/classes/)?(?:[\w-]+/)?[\w.-]+\.(?:properties|ya?ml|conf|json|toml)$")
+SETTINGS = re.compile(
+    r"^(?:(?:BOOT-INF|WEB-INF)/classes/)?(?:[\w-]{1,80}+/)?[\w.-]{1,100}\.(?:properties|ya?ml|conf|json|toml)$"
+)
 NATIVE = re.compile(r"\.so(?:\.\d+)*$")
 TEXT = re.compile(r"[\w./+-][^\0\n]{0,999}")
 MOST_TEXTS = 400  # of one class; what has more is a table

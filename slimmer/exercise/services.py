@@ -28,7 +28,7 @@ HEALTH_PAUSE = 0.3
 
 # What programs say when nothing answers by a name or a port: getaddrinfo(3), connect(2), Java, Node, Go, libpq, curl.
 UNREACHED = re.compile(
-    rb"connection refused|ECONNREFUSED|name or service not known|could not translate host name|ENOTFOUND|EAI_AGAIN"
+    rb"connection refused|ECONNREFUSED|name or service not known|could not translate host name|\bENOTFOUND|EAI_AGAIN"
     rb"|temporary failure in name resolution|no such host|UnknownHost|network is unreachable|ENETUNREACH"
     rb"|can't connect to|could not connect to|nodename nor servname|host not found"
     rb"|bad address|(?:unable to|could not|couldn't) resolve host|no address associated",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slimmer.closure import essentials
 from slimmer.closure.binaries import plugins
 from slimmer.closure.commands import shells
+from slimmer.closure.languages.python.unused import unused
 from slimmer.closure.model import Application, ClosureWarning, Level, LevelSize, Need, Omission, Reason, Rule, View
 from slimmer.closure.ownership.application import dropped
 from slimmer.closure.ownership.scanner_metadata import ScannerRule
@@ -153,6 +154,8 @@ def _grow(
         return essentials.never(path, read=path in read)
 
     closure = grow(root, recording, index, application, rules, highest=LEVELS[reach.keep], never=never, told=told)
+    more = tuple(unused({*closure.at(LEVELS[reach.keep])}, root, loaded))
+    closure = replace(closure, warnings=(*closure.warnings, *more))
     return Grown(closure, dropped(loaded, root, recording, index, application))
 
 

@@ -49,12 +49,15 @@ class Distribution:
             self._entry_points = list(_entry_points(_text(self.root, f"{self.metadata}/entry_points.txt")))
         return self._entry_points
 
+    def files(self) -> list[str]:
+        """What its RECORD lists, relative to its site directory."""
+        return [line.split(",")[0].strip('"') for line in _text(self.root, f"{self.metadata}/RECORD").splitlines()]
+
     def top_levels(self) -> set[str]:
         """Names that can be imported, as top_level.txt or RECORD tell; else guessed from the distribution's name."""
         listed = _text(self.root, f"{self.metadata}/top_level.txt").split()
         if not listed:
-            for line in _text(self.root, f"{self.metadata}/RECORD").splitlines():
-                first = line.split(",")[0]
+            for first in self.files():
                 head, slash, _ = first.partition("/")
                 if (slash or head.endswith(".py")) and not head.endswith((".dist-info", ".data")) and head != "..":
                     listed.append(head.partition(".")[0])

@@ -39,6 +39,7 @@ NEW = "new"
 OLD = "old"
 HOLDER = re.compile(r"\.(?P<name>.+)\.part-[A-Za-z0-9_]{8}")
 STALE = 3600.0  # seconds after which what a dead run left is anybody's to remove
+YOUNG = 60.0  # seconds, of a holder that has no lock: its maker needs a moment for it
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -284,7 +285,7 @@ def _claim(holder: Path, age: float) -> int:
 def _remove_unlocked(holder: Path) -> None:
     """One whose maker was killed before it had its lock is empty but for the beginning of one."""
     with contextlib.suppress(OSError):
-        if time.time() - holder.stat().st_mtime > STALE and set(os.listdir(holder)) <= {"making"}:
+        if time.time() - holder.stat().st_mtime > YOUNG and set(os.listdir(holder)) <= {"making"}:
             (holder / "making").unlink(missing_ok=True)
             holder.rmdir()
 

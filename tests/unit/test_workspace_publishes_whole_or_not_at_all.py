@@ -185,6 +185,17 @@ def test_what_is_dead_for_an_hour_is_removed_by_an_output_of_any_name(tmp_path: 
     assert _names(tmp_path) == [*mine, young.name]
 
 
+def test_a_beginning_without_a_lock_is_removed_after_a_minute(tmp_path: Path) -> None:
+    """Killed before it had its lock, or when that was the last of it to be removed."""
+    for name in ("aaaaaaaa", "bbbbbbbb", "cccccccc"):
+        (tmp_path / f".out.part-{name}").mkdir()
+    (tmp_path / ".out.part-bbbbbbbb/making").write_text("")
+    for name, age in (("aaaaaaaa", 70), ("bbbbbbbb", 70), ("cccccccc", 20)):
+        os.utime(tmp_path / f".out.part-{name}", (time.time() - age,) * 2)
+    clean(tmp_path / "out")
+    assert _names(tmp_path) == [".out.part-cccccccc"], "its maker may be about to lock it"
+
+
 def test_what_a_killed_run_had_moved_aside_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path / "out", {RECIPE: "old"})
     rename = Path.rename

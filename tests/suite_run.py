@@ -28,6 +28,8 @@ PATIENCE = 900.0  # seconds for a whole suite
 # How runners say what came of a test: its name, and a group that is there when it failed.
 OUTCOME = re.compile(rb"\x01(?P<name>[^\t\n]+)\t(?:passed|(?P<failed>failed))\n")
 TAP = re.compile(rb"(?m)^(?P<failed>not )?ok (?P<name>\d+(?:[^\n#]|#(?! ?(?i:skip|todo)))*)$")
+# By number alone, where names hold addresses and names of temporary files.
+NUMBERED = re.compile(rb"(?m)^(?P<failed>not )?ok (?P<name>\d+)\b(?![^\n]*# ?(?i:skip|todo))")
 REDIS = re.compile(rb"(?m)\[(?:ok|(?P<failed>err|exception))\]: (?P<name>.*?)(?: \(\d+ ms\)| in tests/\S+)?$")
 PHPT = re.compile(rb"(?m)(?:PASS|(?P<failed>FAIL|BORK|LEAK)) (?P<name>.*\.phpt\])")
 JQ = re.compile(rb"(?m)^Testing (?P<name>'.*' at line number \d+)\n(?P<failed>\*\*\*)?")

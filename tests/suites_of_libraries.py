@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fixtures.roots import debian_root
 from tests.suite_parts import debian_source, grown, made, named, npm, parts, sdist, tools, wheels
-from tests.suite_run import HERE, PATH, TAP, Suite, each_file
+from tests.suite_run import HERE, NUMBERED, PATH, Suite, each_file
 
 # ------------------------------------------------------------------ Python
 
@@ -248,7 +248,7 @@ def _perl_core() -> Suite:
         commands=commands,
         mounts=lambda root: {**base.mounts(root), "bin": tools()},
         env={**base.env, "PATH": f"{PATH}:/suite/bin"},
-        says=TAP,
+        says=NUMBERED,
     )
 
 

@@ -218,6 +218,24 @@ def test_a_removed_path_says_how_to_keep_it(page: Drive, outputs: tuple[Path, Pa
     assert "Nothing needed it" in panel(driver)
 
 
+def test_the_row_of_a_whole_tree_says_what_it_held(page: Drive, tmp_path: Path) -> None:
+    fat = plant(tmp_path / "fat", {**TREE, "opt/data/": None})
+    out = make_output(tmp_path / "out", fat, KEPT)
+    removed = out / "removed.json"
+    row = '{"path": "/opt/data", "type": "directory"'
+    assert removed.read_text("ascii").count(row) == 1
+    removed.write_text(
+        removed.read_text("ascii").replace(row, f'{row}, "tree": {{"paths": 1200, "files": 1200, "bytes": 12000}}'),
+        "ascii",
+    )
+    with open(tmp_path / "page.html", "w", encoding="utf-8") as stream:
+        write_html(stream, Output(out))
+    driver = page(tmp_path / "page.html", "#removed")
+    search(driver, "removed", "opt data")
+    assert rows(driver, "removed") == ["/opt/data/ with 1,200 paths (12.0 kB)"]
+    assert count(driver, "removed").endswith("12.0 kB")
+
+
 def test_names_and_reasons_are_text_and_never_markup(page: Drive, outputs: tuple[Path, Path]) -> None:
     driver = page(outputs[0], "#removed")
     search(driver, "removed", "onerror")

@@ -27,8 +27,9 @@ function markBadges(marks) {
   return marks.map((mark) => make("span", { class: LOUD.has(mark.split(":")[0]) ? "mark loud" : "mark" }, mark));
 }
 
-function pathParts(path) {
+function pathParts(path, below) {
   const cut = path.lastIndexOf("/") + 1;
   return make("span", { class: "two path" },
-    make("span", { class: "dir" }, path.slice(0, cut)), make("span", { class: "base" }, path.slice(cut) || ""));
+    make("span", { class: "dir" }, path.slice(0, cut)), make("span", { class: "base" }, path.slice(cut) || ""),
+    below ? make("span", { class: "dir" }, `/ with ${below}`) : "");
 }

@@ -23,8 +23,8 @@ function pathFilters(paths, tables) {
 
 function pathColumns(paths) {
   return [
-    { id: "path", title: "Path", lead: true, render: (i) => pathParts(paths.path(i)), value: (i) => paths.path(i) },
-    { id: "size", title: "Size", number: true, render: (i) => (paths.type(i) === "file" ? bytes(paths.size(i)) : ""), value: (i) => paths.size(i) },
+    { id: "path", title: "Path", lead: true, render: (i) => pathParts(paths.path(i), paths.type(i) === "directory" && paths.target(i)), value: (i) => paths.path(i) },
+    { id: "size", title: "Size", number: true, render: (i) => (paths.type(i) === "file" || paths.size(i) ? bytes(paths.size(i)) : ""), value: (i) => paths.size(i) },
     { id: "package", title: "Package", render: (i) => paths.packageName(i), value: (i) => paths.packageName(i) || "\uffff" },
     { id: "risks", title: "Risks", render: (i) => make("span", {}, markBadges(paths.marks(i))), value: (i) => (paths.rows[i][7].length ? paths.marks(i).join(" ") : "\uffff") },
   ];

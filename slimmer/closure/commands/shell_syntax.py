@@ -238,7 +238,7 @@ class Reader:
 
     def _substituted(self, node: Node) -> Word:
         """`$(dirname "$0")`, `$(cd "$(dirname "$0")" && pwd)`, `$(which x)`, `$(command -v x)`, `$(basename x)`."""
-        found = [each for each in descend(node) if each.type == "command" and self._level(each, node)]
+        found = list(_commands_of(node))
         words = [[self.value(word) for word in _words(each)] for each in found]
         if not words or not words[0] or not words[0][0]:
             return UNKNOWN
@@ -255,15 +255,6 @@ class Reader:
         if name in TRANSPARENT or (name in ("which", "command") and len(arguments) == 1):
             return arguments[-1]
         return UNKNOWN
-
-    def _level(self, node: Node, top: Node) -> bool:
-        """Whether a command belongs to a substitution itself, not to one inside it."""
-        here = node.parent
-        while here is not None and here.id != top.id:
-            if here.type == "command_substitution":
-                return False
-            here = here.parent
-        return True
 
     # ------------------------------------------------------------- commands
 
@@ -307,6 +298,17 @@ class Reader:
                 self.paths.setdefault(posixpath.normpath(value), _line(node))
             elif here and "/" in value and re.fullmatch(r"[\w.@+/-]+", value):
                 self.paths.setdefault(posixpath.normpath(f"{here}/{value}"), _line(node))
+
+
+def _commands_of(substitution: Node) -> Iterator[Node]:
+    """Its own commands, in their order, not those of substitutions inside it."""
+    pending = substitution.named_children[::-1]
+    while pending:
+        node = pending.pop()
+        if node.type != "command_substitution":
+            if node.type == "command":
+                yield node
+            pending.extend(node.named_children[::-1])
 
 
 def _words(node: Node) -> list[Node]:

@@ -23,9 +23,14 @@ def cache_place() -> Path:
     except RuntimeError:  # nobody knows this user
         return _apart() or Path("/nonexistent/.cache/slimmer")
     place = home / ".cache" / "slimmer"
-    if home.is_dir() and os.access(next(each for each in (place, *place.parents) if each.exists()), os.W_OK | os.X_OK):
-        return place
-    return _apart() or place
+    return place if _writable(place, home) else _apart() or place
+
+
+def _writable(place: Path, home: Path) -> bool:
+    """Whether a place below a home is there or can be made. A home is nobody's to make."""
+    if not os.access(home, os.X_OK) or not home.is_dir():
+        return False
+    return os.access(next(each for each in (place, *place.parents) if os.path.lexists(each)), os.W_OK | os.X_OK)
 
 
 def _apart() -> Path | None:

@@ -40,18 +40,37 @@ def _walked(top: str) -> bytes:
     latest = (time.time() - SETTLED) * 1e9
     digest.update(_row(os.lstat(top)))
     count = 0
-    for path, directories, files, descriptor in os.fwalk(top, follow_symlinks=False):
-        directories.sort()  # which is the order of the walk too
-        digest.update(b"\0\0" + os.fsencode(path))
-        for name in (*directories, *sorted(files)):
-            found = os.lstat(name, dir_fd=descriptor)
-            count += 1
-            if count > MOST or max(found.st_ctime_ns, found.st_mtime_ns) > latest:
-                return b""
-            digest.update(os.fsencode(name) + b"\0" + _row(found))
-            if stat.S_ISLNK(found.st_mode):
-                digest.update(os.fsencode(os.readlink(name, dir_fd=descriptor)))
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        try:
+            descriptor = _opened(path)
+        except PermissionError:  # unreadable, then and now
+            continue
+        try:
+            digest.update(b"\0\0" + os.fsencode(path))
+            for name in sorted(os.listdir(descriptor)):
+                found = os.lstat(name, dir_fd=descriptor)
+                count += 1
+                if count > MOST or max(found.st_ctime_ns, found.st_mtime_ns) > latest:
+                    return b""
+                digest.update(os.fsencode(name) + b"\0" + _row(found))
+                if stat.S_ISLNK(found.st_mode):
+                    digest.update(os.fsencode(os.readlink(name, dir_fd=descriptor)))
+                elif stat.S_ISDIR(found.st_mode):
+                    waiting.append(f"{path.rstrip('/')}/{name}")
+        finally:
+            os.close(descriptor)
     return digest.digest()
+
+
+def _opened(path: str) -> int:
+    """A directory, without a trace in its access time where this user may. Raises OSError."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:  # not its owner
+        return os.open(path, flags)
 
 
 def _row(found: os.stat_result) -> bytes:

@@ -23,7 +23,7 @@ from slimmer.facts.place import cache_place
 from slimmer.root import store as store_module
 from slimmer.root.source import open_image
 from slimmer.root.store import CacheKind, CacheMetadata, Store
-from tests.running import NOBODY, as_user
+from tests.running import NOBODY, as_user, readable_directory
 from tests.support import needs_root
 from tests.unit.imagemaker import Item, layout, tar
 
@@ -310,13 +310,18 @@ def test_without_a_home_there_is_a_place_of_ones_own(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_a_home_that_cannot_be_written_stops_nobody() -> None:
-    def asked() -> str:
-        os.environ.pop("XDG_CACHE_HOME", None)
-        os.environ["HOME"] = "/usr"
-        return str(cache_place())
+@pytest.mark.parametrize("mode", [0o755, 0o700, 0o711])
+def test_a_home_that_cannot_be_written_or_entered_stops_nobody(mode: int) -> None:
+    with readable_directory() as home:
+        (home / ".cache").mkdir(mode=0o700)
+        home.chmod(mode)
 
-    assert as_user(NOBODY, asked) == f"/var/tmp/slimmer-{NOBODY}"
+        def asked() -> str:
+            os.environ.pop("XDG_CACHE_HOME", None)
+            os.environ["HOME"] = str(home)
+            return str(cache_place())
+
+        assert as_user(NOBODY, asked) == f"/var/tmp/slimmer-{NOBODY}"
 
 
 def test_slim_cache_shows_and_prunes(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import struct
 import time
 
 from slimmer.root.directory import DirectoryRoot
@@ -19,7 +18,6 @@ from slimmer.root.model import Root
 
 SETTLED = 1.0  # seconds; no filesystem that keeps owners and modes counts coarser
 MOST = 200_000  # entries; who has more waits for the walk longer than for what it would spare
-_ROW = struct.Struct("<9Q")
 
 
 def state(root: Root) -> bytes:
@@ -74,7 +72,6 @@ def _opened(path: str) -> int:
 
 
 def _row(found: os.stat_result) -> bytes:
-    return _ROW.pack(
-        *(found.st_mode, found.st_uid, found.st_gid, found.st_dev, found.st_ino, found.st_nlink),
-        *(found.st_size, found.st_mtime_ns, found.st_ctime_ns),
-    )
+    """As text: a time may be before 1970, a device's number larger than any other."""
+    kind = f"{found.st_mode} {found.st_uid} {found.st_gid} {found.st_dev} {found.st_ino} {found.st_nlink}"
+    return f"{kind} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\0".encode()

@@ -192,6 +192,18 @@ def test_what_changed_just_now_or_meanwhile_is_never_kept(
     assert grown() == 1, "the first of the two was of a root that changed under it"
 
 
+def test_a_file_older_than_time_has_a_state_and_no_access_time_changes(work: Path) -> None:
+    os.utime(work / "root/app/data", (-5, -5))
+    before = [work / "root", *(work / "root").rglob("*")]
+    for each in before:
+        os.utime(each, ns=(0, each.stat().st_mtime_ns))  # relatime would set it
+    first = state(DirectoryRoot(str(work / "root")))
+    assert len(first) == 24
+    assert {each.stat().st_atime_ns for each in before} == {0}
+    os.utime(work / "root/app/data", (-6, -6))
+    assert state(DirectoryRoot(str(work / "root"))) not in (first, b"")
+
+
 def test_a_live_root_and_a_root_without_a_store_have_no_memory(work: Path) -> None:
     assert state(LiveRoot(str(work / "root"))) == b""
     root = DirectoryRoot(str(work / "root"))

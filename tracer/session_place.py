@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 
 from tracer.errors import TracerError
-from tracer.kernel import userns
+from tracer.kernel import signals, userns
 from tracer.options import Isolation, Network, SessionOptions
 from tracer.recorder.protocol import Service, ServiceOptions
 from tracer.recording import Execution
@@ -74,13 +74,13 @@ class SessionPlace:
             self._refuse_joined()
             if options.binds:
                 raise TracerError("nothing can be mounted for a run in the live root", "name a root with --root")
-            self._place, self._lock = session_directory.create()
+            self._make_place()
             self._limit(sandbox=False)
             self._record(None)
             self._supervise("")
             self._why.append("in the live root, without namespaces, on the host's network")
             return
-        self._place, self._lock = session_directory.create()
+        self._make_place()
         refused = options.isolation is Isolation.AUTO and root != "/" and userns.refused()
         if options.isolation is Isolation.CHROOT or (refused and userns.capable(userns.CAP_SYS_CHROOT)):
             self._refuse_joined()
@@ -99,6 +99,10 @@ class SessionPlace:
         self._limit(sandbox=True, own_user_namespace=ids.map is not userns.Map.NONE)
         self._record(ids)
         self._sandbox(root, ids)
+
+    def _make_place(self) -> None:
+        with signals.held_back():  # a signal between the making and its being known here would leave it
+            self._place, self._lock = session_directory.create()
 
     def _refuse_joined(self) -> None:
         if self._joined and self._joined.namespaces:

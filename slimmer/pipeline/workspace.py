@@ -194,12 +194,13 @@ def beside(target: Path, what: str, option: str) -> Iterator[Path]:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             clean(target)
-            holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
-            making = holder / "making"
-            lock = os.open(making, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            os.write(lock, LOCKED)
-            making.rename(holder / LOCK)  # so that it is never seen free
+            with signals.held_back():  # a signal between the making and its being known here would leave it
+                holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
+                making = holder / "making"
+                lock = os.open(making, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                os.write(lock, LOCKED)
+                making.rename(holder / LOCK)  # so that it is never seen free
         except OSError as error:
             raise SlimmerError(
                 f"cannot write {what} beside {target}: {error.strerror}", f"name another place with {option}"

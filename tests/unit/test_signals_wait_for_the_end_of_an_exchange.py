@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from slimmer.pipeline.workspace import beside
 from tracer.kernel import signals
+from tracer.runner import session_directory
 from tracer.runner.protocol import Answer, Closed, Drain, Wire
 
 
@@ -86,3 +91,23 @@ def test_a_thread_holds_nothing_back() -> None:
     thread.start()
     thread.join()
     assert given == [1]
+
+
+def test_a_directory_that_was_just_made_is_known_to_who_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes when it has been made, and before anybody has its name."""
+    make: Callable[..., str] = tempfile.mkdtemp
+
+    def late(**where: Any) -> str:
+        made = make(**where)
+        signal.raise_signal(signal.SIGTERM)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(Ended), session_directory.directory():
+        pytest.fail("it was let in")
+    with pytest.raises(Ended), beside(tmp_path / "out", "it", "-o"):
+        pytest.fail("it was let in")
+    assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tracer.errors import TracerError
-from tracer.kernel import userns
+from tracer.kernel import signals, userns
 
 PREFIX = "slimmer-session-"
 _YOUNG = 5.0  # seconds in which a directory may be without its lock: its maker is about to make it
@@ -51,12 +51,16 @@ def directory() -> Iterator[str]:
     What killed users left goes first.
     """
     clean()
-    place, lock = create()
+    place, lock = "", -1
     try:
+        with signals.held_back():  # a signal between the making and its being known here would leave it
+            place, lock = create()
         yield place
     finally:
-        os.close(lock)
-        remove(place)
+        with signals.held_back():
+            if lock >= 0:
+                os.close(lock)
+                remove(place)
 
 
 def clean() -> tuple[str, ...]:

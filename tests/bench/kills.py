@@ -86,7 +86,7 @@ class Victim:
         wrong += [f"mounted: {line}" for line in mounts(self.place)]
         wrong += [f"running: {line}" for line in running(self.place)]
         if number is not signal.SIGKILL:
-            wrong += [f"left: {name}" for name in self.leftovers() if name not in before]
+            wrong += [f"left: {name}" for name in self.left(before)]
         return [*wrong, *self.damage()]
 
     def damage(self) -> list[str]:
@@ -102,6 +102,13 @@ class Victim:
         for place in ("work", "tmp"):
             for name in os.listdir(self.place / place):
                 os.utime(self.place / place / name, (long_ago, long_ago))
+
+    def left(self, before: set[str], patience: float = 5.0) -> list[str]:
+        """What is there that was not before; the last of a run's processes may still be clearing away."""
+        deadline = time.monotonic() + patience
+        while (found := [name for name in self.leftovers() if name not in before]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
 
     def leftovers(self) -> list[str]:
         work = [name for name in os.listdir(self.place / "work") if name not in ("out", "a.tar")]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,7 +80,7 @@ def run_on(
     jobs: Sequence[Job],
     watch: Watch = unwatched,
     say: Callable[[str], None] = lambda text: None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Outcomes as they come. To close this cancels what runs. Raises SlimmerError when no scheduler answers for
     longer than the cluster's patience; after one that answers again, what had no outcome is submitted again."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from slimmer.batch import capacity
@@ -22,7 +22,7 @@ def run_here(
     retries: int = 2,
     watch: Watch = unwatched,
     room: Callable[[], int] = capacity.memory,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Outcomes as they come. To close this ends what runs; so does an exception, Ctrl-C's too.
 
     `count` at once; fewer while `room` (bytes) is short, but always one. An image whose process a signal
@@ -37,10 +37,10 @@ def run_here(
                     job, attempt = waiting.popleft()
                     child = Child(job)
                     running[child] = attempt
-                    selector.register(child, selectors.EVENT_READ)
+                    selector.register(child, selectors.EVENT_READ, child)
                     watch(job.name, "starting")
                 for key, _ in selector.select(PAUSE):
-                    child = key.fileobj  # type: ignore[assignment]
+                    child = key.data
                     stages = child.read()
                     for stage in stages or ():
                         watch(child.job.name, stage)

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def command(
 
 
 def _followed(
-    made: Iterator[Outcome], journal: Journal, screen: Screen, *, fail_fast: bool, as_json: bool
+    made: Generator[Outcome, None, None], journal: Journal, screen: Screen, *, fail_fast: bool, as_json: bool
 ) -> Iterator[Outcome]:
     """The outcomes, each written and told. Whatever ends this, ends what runs."""
     try:
@@ -145,7 +145,7 @@ def _followed(
                 return
     finally:
         screen.clear()
-        made.close()  # type: ignore[attr-defined]
+        made.close()
 
 
 def _cluster(scheduler: str | None, resources: Sequence[str], retries: int) -> Cluster | None:

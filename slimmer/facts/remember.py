@@ -67,7 +67,7 @@ def remembered(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Conca
 
     @functools.wraps(function)
     def wrapped(content: bytes, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        store = _stack[-1] if _stack else None
+        store = _used()
         if store is None or len(content) < WORTH:
             return function(content, *args, **kwargs)
         key = _key(name, (repr((args, sorted(kwargs.items()))).encode("utf-8", "surrogatepass"), content))
@@ -85,7 +85,7 @@ def remembered(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Conca
 
 def remembered_bytes(name: str, content: Sequence[bytes], compute: Callable[[], bytes]) -> bytes:
     """What `compute` makes of some content. `name` tells everything else that the result depends on."""
-    store = _stack[-1] if _stack else None
+    store = _used()
     if store is None:
         return compute()
     key = _key(name, content)
@@ -96,14 +96,18 @@ def remembered_bytes(name: str, content: Sequence[bytes], compute: Callable[[], 
     return known
 
 
+def _used() -> FactStore | None:
+    return _stack[-1] if _stack else None
+
+
 def in_use() -> bool:
     """Whether anything is remembered just now."""
-    return bool(_stack) and _stack[-1] is not None
+    return _used() is not None
 
 
 def recall(name: str, parts: Sequence[bytes]) -> bytes | None:
     """What `keep` kept under the same name and parts."""
-    store = _stack[-1] if _stack else None
+    store = _used()
     packed = store.get(_key(name, parts)) if store is not None else None
     if packed is None:
         return None
@@ -115,7 +119,7 @@ def recall(name: str, parts: Sequence[bytes]) -> bytes | None:
 
 def keep(name: str, parts: Sequence[bytes], value: bytes) -> None:
     """Remember a long text. `parts` are all that it was made of, but for slimmer itself."""
-    store = _stack[-1] if _stack else None
+    store = _used()
     if store is not None and len(value) <= _LONGEST:
         store.put(_key(name, parts), zstandard.ZstdCompressor(level=3).compress(value))
 

@@ -100,8 +100,8 @@ def write_review(
 ) -> Report:
     """manifest.json, removed.json and report.json. `listens`: programs to privileged ports. Raises SlimmerError."""
     told = (
-        *(image.image_id, image.compressor, *(f"{layer.digest} {layer.size}" for layer in image.layers)),
-        *(*notes, *recording.recorder, *recording.notes, *plan.notes, repr(sorted((listens or {}).items()))),
+        repr((image.image_id, image.compressor, [(layer.digest, layer.size) for layer in image.layers])),
+        repr((notes, recording.recorder, recording.notes, plan.notes, sorted((listens or {}).items()))),
         repr((plan.level, plan.warnings)),
     )
     files = [directory / name for name in (MANIFEST_FILE, REMOVED_FILE, REPORT_FILE)]

@@ -23,7 +23,7 @@ MOST = 200_000  # entries; who has more waits for the walk longer than for what 
 def state(root: Root) -> bytes:
     """A digest that is another one when anything of the root is; b"" where nothing sure can be said, or not soon."""
     if isinstance(root, ImageRoot):
-        return hashlib.blake2b(f"image {root.image_id} {root.reference}".encode(), digest_size=24).digest()
+        return hashlib.blake2b(f"image {root.image_id}".encode(), digest_size=24).digest()
     if type(root) is not DirectoryRoot:
         return b""  # a live root changes while it is read
     try:
@@ -50,7 +50,7 @@ def _walked(top: str) -> bytes:
             for name in sorted(os.listdir(descriptor)):
                 found = os.lstat(name, dir_fd=descriptor)
                 count += 1
-                if count > MOST or max(found.st_ctime_ns, found.st_mtime_ns) > latest:
+                if count > MOST or found.st_ctime_ns > latest:  # whoever sets another time changes this one
                     return b""
                 digest.update(os.fsencode(name) + b"\0" + _row(found))
                 if stat.S_ISLNK(found.st_mode):

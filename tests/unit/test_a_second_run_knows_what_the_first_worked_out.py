@@ -204,6 +204,12 @@ def test_a_file_older_than_time_has_a_state_and_no_access_time_changes(work: Pat
     assert state(DirectoryRoot(str(work / "root"))) not in (first, b"")
 
 
+def test_a_time_in_the_future_is_no_change_just_now(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "SETTLED", 0.0)
+    os.utime(work / "root/app/data", (4e9, 4e9))
+    assert state(DirectoryRoot(str(work / "root"))) != b""
+
+
 def test_a_live_root_and_a_root_without_a_store_have_no_memory(work: Path) -> None:
     assert state(LiveRoot(str(work / "root"))) == b""
     root = DirectoryRoot(str(work / "root"))

@@ -37,7 +37,9 @@ def wheel(name: str, *, command: bool = True, requested: bool = True) -> dict[st
     return files
 
 
-def said(tmp: Path, *wheels: dict[str, str | bytes | None], include: tuple[str, ...] = ()) -> list[ClosureWarning]:
+def said(
+    tmp: Path, *wheels: dict[str, str | bytes | None], include: tuple[str, ...] = (), level: Level = Level.REACHABLE
+) -> list[ClosureWarning]:
     """The warnings of an application that imports `web` and nothing else."""
     tree: dict[str, str | bytes | None] = {
         "/usr/bin/python3.11": "#755 \x7fELF",
@@ -54,8 +56,8 @@ def said(tmp: Path, *wheels: dict[str, str | bytes | None], include: tuple[str, 
     seen = collect([Access(path, frozenset({Kind.READ}), frozenset()) for path in read])
     rules: list[Rule] = [RecordedRule(), IncludeRule(include), PythonRule(profiles=(PROFILE,))]
     application = Application(argv=("/opt/v/bin/python3.11", "/app/run.py"))
-    closure = grow(root, Recording(seen), index(root), application, rules, highest=Level.REACHABLE)
-    return list(unused({*closure.at(Level.REACHABLE)}, root, (PROFILE,)))
+    closure = grow(root, Recording(seen), index(root), application, rules, highest=level)
+    return list(unused({*closure.at(level)}, root, (PROFILE,)))
 
 
 def test_a_command_that_nothing_starts_is_one_warning_with_a_line_to_paste(tmp_path: Path) -> None:
@@ -71,6 +73,10 @@ def test_what_the_line_includes_is_there_and_no_longer_said(tmp_path: Path) -> N
 
 def test_what_others_required_is_no_wish_and_builders_are_none(tmp_path: Path) -> None:
     assert said(tmp_path, wheel("cli", requested=False), wheel("checker"), wheel("library", command=False)) == []
+
+
+def test_what_a_run_imported_is_not_said_where_its_metadata_does_not_stay(tmp_path: Path) -> None:
+    assert said(tmp_path, level=Level.RECORDED) == []
 
 
 def test_many_are_counted(tmp_path: Path) -> None:

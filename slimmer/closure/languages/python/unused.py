@@ -29,8 +29,10 @@ def unused(kept: Collection[str], root: Root, profiles: Sequence[Profile]) -> It
     for site in sorted((path for path in kept if path.endswith(("/site-packages", "/dist-packages"))), key=sort_key):
         gone: dict[str, list[str]] = {}
         for each in found.all(site):
-            names = {each.name.lower(), *(top.lower() for top in each.top_levels())}
-            if names & spared or root.entry(f"{each.metadata}/REQUESTED") is None or each.metadata in kept:
+            tops = each.top_levels()
+            if {each.name.lower(), *map(str.lower, tops)} & spared or root.entry(f"{each.metadata}/REQUESTED") is None:
+                continue
+            if each.metadata in kept or any(f"{site}/{top}" in kept or f"{site}/{top}.py" in kept for top in tops):
                 continue
             scripts = [path for path in _scripts(each, site, root) if path not in kept]
             if scripts:

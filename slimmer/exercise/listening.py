@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Iterator
 
 LISTEN = "0A"  # TCP_LISTEN, include/net/tcp_states.h
@@ -64,6 +66,14 @@ def cpu_seconds(pid: int) -> float:
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{each}/stat") as stream:
             ticks += sum(int(field) for field in stream.read().rpartition(")")[2].split()[11:15])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def age(pid: int) -> float:
+    """Seconds since a process was started; infinite when it is gone. starttime, proc_pid_stat(5)."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as stream:
+        started = int(stream.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    return math.inf
 
 
 def _parent(pid: int) -> int:

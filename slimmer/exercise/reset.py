@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from slimmer.errors import SlimmerError
-from slimmer.exercise.listening import listeners
+from slimmer.exercise.listening import age, listeners
 from slimmer.exercise.observer import Observer
 from slimmer.exercise.words import ending, last_lines
 from slimmer.recipe import Recipe
@@ -20,6 +20,7 @@ from slimmer.root.container import process_of
 
 TIMEOUT = 300.0  # seconds for one command
 PATIENCE = 60.0  # seconds until services that were up before listen again
+YOUNG = 10.0  # seconds from a process's start in which it may still be about to open its first port
 PAUSE = 0.1  # seconds between two looks
 
 
@@ -28,14 +29,16 @@ def reset(recipe: Recipe, observer: Observer) -> None:
 
     Raises SlimmerError when one fails, or when a port stays shut: nothing would be proved.
     """
-    joins = recipe.sandbox.joins if recipe.sandbox.reset else ""
+    joins = recipe.sandbox.joins
     before = _up(joins) if joins else frozenset()
     for argv in recipe.sandbox.reset:
         line = shlex.join(argv)
         observer.stage(f"resetting: {line}")
         _run(argv, line)
-    if before:
+    if before and recipe.sandbox.reset:
         _listen_again(joins, before)
+    elif joins:
+        _up(joins)
 
 
 def _run(argv: tuple[str, ...], line: str) -> None:
@@ -54,15 +57,22 @@ def _run(argv: tuple[str, ...], line: str) -> None:
 
 
 def _up(joins: str) -> frozenset[int]:
-    """The ports; none while it does not run: the commands may be what starts it."""
-    try:
-        return listeners(process_of(joins))
-    except SlimmerError:
-        return frozenset()
+    """The ports, awaited while what was started just now has none: an engine says "started" long before.
+
+    None while it does not run: the commands may be what starts it.
+    """
+    while True:
+        try:
+            pid = process_of(joins)
+        except SlimmerError:
+            return frozenset()
+        if (ports := listeners(pid)) or age(pid) > YOUNG:
+            return ports
+        time.sleep(PAUSE)
 
 
 def _listen_again(joins: str, before: frozenset[int]) -> None:
-    """Wait for what a command may have started anew: engines say that a container is started, not that it serves."""
+    """Wait for what a command may have started anew."""
     deadline = time.monotonic() + PATIENCE
     while missing := before - listeners(process_of(joins)):
         if time.monotonic() > deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import textwrap
 import tomllib
@@ -19,6 +20,7 @@ from slimmer.exercise.observer import Observer
 from slimmer.exercise.reset import reset
 from slimmer.pipeline.consent import Named, unnamed
 from slimmer.recipe import Recipe, Sandbox, parse
+from tests.clusters import until
 from tracer.errors import TracerError
 from tracer.runner.joined import joined
 from tracer.session import Network
@@ -79,6 +81,29 @@ def test_what_listened_before_a_reset_is_awaited_after_it(monkeypatch: pytest.Mo
         looks.append(frozenset({1, 2}))
         with pytest.raises(SlimmerError, match=f"nothing listens on port 1, 2 of {os.getpid()}"):
             reset(Recipe(sandbox=replace(sandbox, reset=(("true",),))), Observer())
+
+
+@pytest.mark.parametrize("commands", [(), (("true",),)], ids=["no-reset", "reset"])
+def test_what_was_started_just_now_is_awaited_until_it_listens(
+    commands: tuple[tuple[str, ...], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "import socket, time; time.sleep(1); one = socket.create_server(('', 80)); time.sleep(60)"
+    own = subprocess.Popen(["unshare", "--map-root-user", "--net", sys.executable, "-c", late])
+    try:
+        until(
+            "a network of its own", lambda: os.readlink(f"/proc/{own.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        )
+        recipe = Recipe(sandbox=Sandbox(network=f"container:{own.pid}", reset=commands))
+        # Who is no longer young is believed to have no ports.
+        monkeypatch.setattr(resets, "YOUNG", 0.0)
+        reset(recipe, Observer())
+        assert not listeners(own.pid)
+        monkeypatch.setattr(resets, "YOUNG", 30.0)
+        reset(recipe, Observer())
+        assert listeners(own.pid) == {80}
+    finally:
+        own.kill()
+        own.wait()
 
 
 def test_a_reset_may_start_what_is_joined() -> None:

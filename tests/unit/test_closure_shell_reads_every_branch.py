@@ -50,6 +50,7 @@ def test_commands_of_every_construct(tmp_path: Path, script: str, expected: str)
         ("sort | xargs -0 -n1 -P 4 basename", "sort xargs basename"),
         ("bash -ec 'date; id'; sh -o pipefail -c \"sed s\"", "date id sh sed"),
         ("command -v pigz || exec git", "pigz git"),
+        (r'''bash -c "sed \"a b\" | cut -d \\\\ | \`date\`; wc \$x"''', "sed cut date wc"),
         ("eval 'awk 1'; trap 'rm -f x; wc' EXIT", "awk rm wc"),
         ('awk \'BEGIN { system("date"); "id -u" | getline x; print | "sort -n" }\'', "awk date id sort sh"),
         ("tar -czf a b", "tar gzip sh"),

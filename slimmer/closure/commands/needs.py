@@ -10,7 +10,7 @@ from slimmer.closure.commands.cost import ProgramCost
 from slimmer.closure.commands.evidence import Belief
 from slimmer.closure.commands.interpreters import Code, File, Module
 from slimmer.closure.commands.literals import CommandLine
-from slimmer.closure.commands.search import DEFAULT_PATH, Programs
+from slimmer.closure.commands.search import DEFAULT_PATH, Programs, head
 from slimmer.closure.commands.wrappers import Start, effects
 from slimmer.closure.model import UNREAD, ClosureWarning, Need, Reason, View
 from slimmer.root.budget import Unread
@@ -25,6 +25,7 @@ BUILTINS = frozenset(
 # Libraries offer to show a file to whoever sits before the screen; an image has no screen, and these bring much along.
 DESKTOP = frozenset({"open", "xdg-open", "gnome-open", "kde-open", "exo-open", "www-browser", "x-www-browser"})
 DEEPEST = 6  # levels of `sh -c` inside `sh -c`
+UNMARKED = frozenset({"awk"})  # languages whose programs no suffix need tell: they are read where a command names them
 LARGEST = 1 << 20  # bytes of a script; what is larger is an archive with a script in front
 Embedded = Callable[[View, str, Reason], Iterator[Need]]  # program text in an argument → needs
 
@@ -170,6 +171,9 @@ class CommandNeed:
                 yield Need(place, self._reason("read by", origin, line))
                 if language == "sh":
                     self.scripts.append(found.path)
+                elif language in UNMARKED and language in self._embedded:
+                    text = head(found, self._view, LARGEST).decode("utf-8", "surrogateescape")
+                    yield from self._embedded[language](self._view, text, self._reason("started by", found.path, 0))
 
     def _path(self, path: str, origin: str, line: int) -> Iterator[Need]:
         for place in self._programs.file(path):

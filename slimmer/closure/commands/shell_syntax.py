@@ -33,6 +33,7 @@ EXPANSIONS = frozenset({"simple_expansion", "expansion", "command_substitution"}
 TRANSPARENT = frozenset({"echo", "realpath", "readlink"})
 PRINTS = frozenset({"echo", "printf"})
 ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+QUOTED = re.compile(r'\\(?:\n|([$`"\\]))')  # what a backslash speaks of between double quotes: POSIX 2.2.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +172,10 @@ class Reader:
         match node.type:
             case "word" | "variable_name" | "special_variable_name":
                 return (ESCAPE.sub(r"\1", _text(node)),)
-            case "number" | "string_content":
+            case "number":
                 return (_text(node),)
+            case "string_content":
+                return (QUOTED.sub(r"\1", _text(node)),)
             case "raw_string":
                 return (_text(node)[1:-1],)
             case "ansi_c_string":

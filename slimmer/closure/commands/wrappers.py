@@ -90,9 +90,9 @@ SUFFIXES = {"gz": "gzip", "tgz": "gzip", "bz2": "bzip2", "tbz2": "bzip2", "tbz":
             "zst": "zstd", "tzst": "zstd", "lzma": "lzma", "lz": "lzip", "lzo": "lzop", "Z": "compress"}  # fmt: skip
 LOGIN, INTERACTIVE = "/etc/profile", "/etc/bash.bashrc"
 DEEPEST = 40  # wrappers around wrappers
-AWK_CALLS = re.compile(
-    r'system\s*\(\s*"((?:\\.|[^"\\])*)"|\|&?\s*"((?:\\.|[^"\\])*)"|"((?:\\.|[^"\\])*)"\s*\|&?\s*getline'
-)
+AWKS = frozenset({"awk", "gawk", "mawk", "nawk", "original-awk", "goawk"})
+# gawk's long options that take a value, by the letters that they stand for
+AWK_LONG = {"assign": "v", "exec": "E", "field-separator": "F", "file": "f", "include": "i", "load": "l", "source": "e"}
 
 
 def effects(words: Sequence[str], document: str = "", *, inner: bool = False, depth: int = 0) -> Iterator[Effect]:
@@ -125,8 +125,8 @@ def effects(words: Sequence[str], document: str = "", *, inner: bool = False, de
         yield from _find(arguments, depth)
     elif name in ("tar", "bsdtar", "gtar"):
         yield from _tar(arguments)
-    elif name in ("awk", "gawk", "mawk", "nawk"):
-        yield from _awk(arguments)
+    elif name in AWKS:
+        yield from _awk(arguments, document)
     elif name == "start-stop-daemon":
         yield from _daemon(arguments)
     elif name == "sort":
@@ -243,11 +243,43 @@ def _tar(arguments: list[str]) -> Iterator[Effect]:
     yield from (Start(program, True) for program in dict.fromkeys(found))
 
 
-def _awk(arguments: list[str]) -> Iterator[Effect]:
-    for text in arguments:
-        for groups in AWK_CALLS.findall(text):
-            yield Start("/bin/sh", True)
-            yield from (Code("sh", command.replace('\\"', '"')) for command in groups if command)
+def _awk(arguments: list[str], document: str) -> Iterator[Effect]:
+    """The program, in an argument or in files, with what `-v` gives its names: gawk(1), OPTIONS."""
+    pending, given = [*arguments], False
+    programs, values = list[str](), list[str]()
+    while pending:
+        word = pending.pop(0)
+        if not word:
+            continue  # unknown: an option, or the program
+        if word == "--" or not word.startswith("-"):
+            if not given:
+                programs += pending[:1] if word == "--" else [word]
+            break
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            letter = AWK_LONG.get(name, "")
+        else:
+            letter, value, equals = word[1], word[2:], word[2:]
+        if letter not in AWK_LONG.values():
+            continue
+        value = value if equals else pending.pop(0) if pending else ""
+        given = given or letter in "feE"
+        if letter in "fE" and value in ("-", "/dev/stdin"):
+            programs.append(document)
+        elif letter in "fE" and value:
+            yield File("awk", value)
+        elif letter == "e":
+            programs.append(value)
+        elif letter in "il" and value:
+            directive = "include" if letter == "i" else "load"
+            programs.append(f'@{directive} "{value}"')
+        elif letter == "v" and "=" in value:
+            name, _, text = value.partition("=")
+            values.append('{} = "{}"'.format(name, text.replace('"', r"\"")))
+        if letter == "E":
+            break
+    if any(programs):
+        yield Code("awk", "\n".join((*values, *programs)))
 
 
 def _daemon(arguments: list[str]) -> Iterator[Effect]:

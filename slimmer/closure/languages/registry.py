@@ -4,10 +4,11 @@ they are needed at every level (`scripts.ScriptRule`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from slimmer.closure.commands.needs import Embedded
+from slimmer.closure.languages.awk.rule import AwkRule, awk_text
 from slimmer.closure.languages.base import LanguageRule
 from slimmer.closure.languages.compiled import CompiledRule
 from slimmer.closure.languages.configuration import ConfigurationRule
@@ -29,11 +30,25 @@ from slimmer.closure.languages.r.rule import RRule
 from slimmer.closure.languages.ruby.rule import RubyRule, ruby_text
 from slimmer.closure.languages.shell.rule import ShellRule
 from slimmer.closure.languages.tcl.rule import TclRule
+from slimmer.closure.model import Need, Reason, View
 from slimmer.closure.profiles.load import Profile
+
+
+def _awk_text(view: View, text: str, reason: Reason) -> Iterator[Need]:
+    """A command of an awk program may hold a program of any language in turn."""
+    return awk_text(INLINE, view, text, reason)
+
 
 # Program text in other programs' arguments and here-documents: `python3 -c`, `perl -e`.
 INLINE: Mapping[str, Embedded] = MappingProxyType(
-    {"python": python_text, "node": node_text, "perl": perl_text, "ruby": ruby_text, "java": java_text}
+    {
+        "python": python_text,
+        "node": node_text,
+        "perl": perl_text,
+        "ruby": ruby_text,
+        "java": java_text,
+        "awk": _awk_text,
+    }
 )
 
 
@@ -52,6 +67,7 @@ LANGUAGE_RULES: tuple[type[LanguageRule], ...] = (
     ErlangRule,
     RRule,
     MakeRule,
+    AwkRule,
     CompiledRule,
     ConfigurationRule,
     FormatRule,

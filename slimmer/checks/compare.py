@@ -29,13 +29,17 @@ NOTHING = "nothing was compared"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One thing that was asked of both. `problem` is empty when slim did as fat did."""
+    """One thing that was asked of both. `problem` is empty when slim did as fat did.
+
+    `unusable` says what went wrong with it in the fat root: then nothing was compared, whatever slim did.
+    """
 
     what: str
     fat: str
     slim: str
     problem: str = ""
     varies: bool = False  # the content differs as it does between two fat runs
+    unusable: str = ""
     slight: bool = False  # with a problem: only numbers differ, or the content of two fat runs does too
 
 
@@ -43,7 +47,8 @@ class Comparison:
 class Verdict:
     """The check's result, which follows from what was compared: there is no saying "passed" without it.
 
-    Without a comparison it is unproved, and `why_not` says what stood in the way.
+    Without a comparison it is unproved, and `why_not` says what stood in the way. Where the fat root itself failed at
+    some of the questions, all others being well, it is incomplete: what cannot be compared is no proof.
     """
 
     comparisons: tuple[Comparison, ...] = ()
@@ -70,6 +75,8 @@ class Verdict:
         """What came of a miss, for a person."""
         if self.passed:
             return "harmless: everything went as in the fat root"
+        if not self.failed:
+            return "without effect on what could be compared"
         problem = next((each for each in self.comparisons if each.problem), None)
         return f"then {problem.what}: {problem.problem}" if problem else ""
 
@@ -79,7 +86,7 @@ class Verdict:
         When the exercise went well: what the challenge found.
         """
         paths = {each.path for each in known}
-        if self.passed:
+        if not self.failed:
             return tuple(each for each in self.challenge.misses if each.path not in paths) if self.challenge else ()
         found: list[Miss] = []
         for each in (self.misses, self.touched, self.listed):
@@ -91,12 +98,24 @@ class Verdict:
         return tuple(found)
 
     @property
+    def failed(self) -> bool:
+        """Slim did something not as fat did."""
+        return self.performed and any(each.problem for each in self.comparisons)
+
+    @property
+    def unusable(self) -> tuple[Comparison, ...]:
+        """What could not be compared, since the fat root failed at it."""
+        return tuple(each for each in self.comparisons if each.unusable)
+
+    @property
     def passed(self) -> bool:
-        return self.performed and not any(each.problem for each in self.comparisons)
+        return self.performed and not self.failed and not self.unusable
 
     @property
     def word(self) -> str:
-        return "not performed" if not self.performed else "passed" if self.passed else "failed"
+        if not self.performed:
+            return "not performed"
+        return "failed" if self.failed else "incomplete" if self.unusable else "passed"
 
     def dump(self) -> str:
         """check.json's text."""
@@ -111,6 +130,7 @@ class Verdict:
                     "slim": each.slim,
                     "problem": masked(each.problem),
                     "varies": each.varies,
+                    **({"unusable": masked(each.unusable)} if each.unusable else {}),
                 }
                 for each in self.comparisons
             ],
@@ -278,11 +298,16 @@ def _run(fat: RunOutcome, slim: RunOutcome, again: RunOutcome | None) -> Iterato
     for at, (fat_answer, slim_answer) in enumerate(zip(fat.answers, slim.answers, strict=False)):
         yield _answer(fat_answer, slim_answer, again.answers[at] if again and at < len(again.answers) else None)
     for missing in fat.answers[len(slim.answers) :]:
-        yield Comparison(missing.probe, _status(missing), "not asked", "the application ended before")
+        yield _unasked(missing.probe, _status(missing), "not asked", missing.problem)
     for at, (fat_done, slim_done) in enumerate(zip(fat.executed, slim.executed, strict=False)):
         yield _executed(fat_done, slim_done, again.executed[at] if again and at < len(again.executed) else None)
     for undone in fat.executed[len(slim.executed) :]:
-        yield Comparison(undone.command, str(undone.exit_code), "not run", "the application ended before")
+        yield _unasked(undone.command, _exit(undone), "not run", undone.problem)
+
+
+def _unasked(what: str, fat: str, word: str, unusable: str) -> Comparison:
+    """What slim did not get to."""
+    return Comparison(what, fat, word, "" if unusable else "the application ended before", unusable=unusable)
 
 
 def _end(outcome: RunOutcome) -> str:
@@ -294,12 +319,16 @@ def _status(answer: Answer) -> str:
 
 
 def _answer(fat: Answer, slim: Answer, again: Answer | None) -> Comparison:
-    if fat.status != slim.status or (slim.problem and not fat.problem):
+    if fat.problem:
+        return Comparison(fat.probe, _status(fat), _status(slim), unusable=fat.problem)
+    if fat.status != slim.status or slim.problem:
         return Comparison(fat.probe, _status(fat), _status(slim), slim.problem or "another status")
     return _content(fat.probe, fat.body, slim.body, again.body if again else None, _status(fat))
 
 
 def _executed(fat: Executed, slim: Executed, again: Executed | None) -> Comparison:
+    if fat.problem:
+        return Comparison(fat.command, _exit(fat), _exit(slim), unusable=fat.problem)
     if fat.exit_code != slim.exit_code:
         return Comparison(fat.command, _exit(fat), _exit(slim), slim.problem or "another exit")
     return _content(fat.command, fat.output, slim.output, again.output if again else None, _exit(fat))

@@ -125,7 +125,7 @@ def _verdict(
     place = Place(directory, slim, start_of(config), False, opened.place.architecture, isolation, services)
     if performed is None:
         performed = perform(opened.place, recipe, observer, record=False)
-    expect(performed, recipe)
+    expect(performed, recipe, whole=False)
     recipe = settle(recipe, performed.outcomes)
     tried = perform(place, recipe, observer, like=performed)
     rows = compare(performed.outcomes, tried.outcomes)
@@ -171,7 +171,7 @@ def _verdict(
         listed=names,
         warnings=(*unsteady, *complaints(performed.outcomes, tried.outcomes)),
     )
-    if challenge is None or not verdict.passed:
+    if challenge is None or verdict.failed:
         return verdict
     found = challenge(place, slim)
     return replace(verdict, challenge=found, warnings=(*verdict.warnings, *found.warnings()))

@@ -30,6 +30,9 @@ from slimmer.pipeline import consent
 from slimmer.pipeline.target import RECIPE
 from slimmer.values import plain
 
+# A repaired image is published with its proof, and by such a question there is none.
+LEFT_OUT = "mend it or leave it out (--probe URL=STATUS, if that is right); until then --repair does nothing"
+
 
 @click.command("check", cls=Grouped)
 @click.argument("output", metavar="OUT", default="slim-out")
@@ -72,8 +75,9 @@ def command(output: str, **options: Any) -> None:
         click.echo(verdict.dump(), nl=False)
     else:
         for row in verdict.comparisons:
-            mark = "FAIL" if row.problem else "varies" if row.varies else "same"
-            click.echo(plain(f"{mark:>6}  {row.what}" + (f": {row.problem}" if row.problem else f"  ({row.slim})")))
+            mark = "FAIL" if row.problem else "unfit" if row.unusable else "varies" if row.varies else "same"
+            said = row.problem or (f"not compared; in the fat root: {row.unusable}" if row.unusable else "")
+            click.echo(plain(f"{mark:>6}  {row.what}" + (f": {said}" if said else f"  ({row.slim})")))
         for miss in verdict.misses:
             followed = verdict.followed(miss).partition(":")[0] if verdict.passed else ""
             by = ", ".join(miss.by) or "a program"
@@ -87,10 +91,22 @@ def command(output: str, **options: Any) -> None:
     narrator.say(f"{verdict.word}, {time.monotonic() - began:.1f} s")
     if not verdict.performed:
         raise CheckFailed(f"the slim image is not proved: {verdict.why_not}")
-    if not verdict.passed:
+    unusable = len(verdict.unusable)
+    if verdict.failed:
         raise CheckFailed(
-            "the slim image does not do what the fat root does",
-            "" if options["repair"] else "`slim check --repair` adds what was looked for in vain",
+            "the slim image does not do what the fat root does"
+            + (f"; {unusable} of {len(verdict.comparisons)} could not be compared" if unusable else ""),
+            LEFT_OUT
+            if unusable
+            else ""
+            if options["repair"]
+            else "`slim check --repair` adds what was looked for in vain",
+        )
+    if unusable:
+        raise CheckFailed(
+            f"the slim image is not proved: the fat root itself fails at {unusable} of {len(verdict.comparisons)} "
+            "comparisons, and all others are the same",
+            LEFT_OUT,
         )
     if verdict.challenge and verdict.challenge.differences:
         raise CheckFailed(

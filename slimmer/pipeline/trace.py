@@ -189,7 +189,7 @@ def check_output(
     if challenge is not None:
         asking = Asking(opened, recipe, recording, index(opened.root), challenge, progress.say).put
     verdict = verify_image(opened, directory / "image", recipe, progress.observer, reference, asking)
-    known = verdict.repairs(()) if verdict.performed and rounds else ()
+    known = verdict.repairs(()) if verdict.performed and rounds and not verdict.unusable else ()
     if not known:
         return verdict
     with workspace(directory) as space:
@@ -257,6 +257,7 @@ def _with_reference(job: Job, outputs: Outputs, progress: Progress) -> Job:
     if job.reference is not None or outputs.check is CheckMode.OFF or unperformed(job.opened, job.recipe):
         return job
     reference = _reference(job.opened, job.recipe, progress)
+    expect(reference, job.recipe)
     return replace(job, reference=reference, recipe=settle(job.recipe, reference.outcomes))
 
 

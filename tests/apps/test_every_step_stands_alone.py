@@ -80,6 +80,25 @@ def test_a_check_by_an_exercise_of_ones_own_fails_until_it_is_repaired(slim: Sli
     assert "[check]" in slim("why", out, "/usr/bin/perl").stdout
 
 
+def test_a_question_at_which_the_fat_root_fails_hides_no_other_and_proves_nothing(
+    slim: Slim, place: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    slim("trace", "--root", place / "root", "--run", "/app/one", "-o", out)
+    before = (out / "manifest.json").read_text()
+    asked = ("--exec", "cat /nowhere", "--exec", "/app/one again")
+    said = slim("check", out, *asked, code=3)
+    assert " unfit  cat /nowhere: not compared; in the fat root: exited with 1" in said.stdout
+    assert "varies  /app/one again  (exit 0)" in said.stdout
+    assert "not proved: the fat root itself fails at 1 of 4 comparisons, and all others are the same" in said.stderr
+    failed = slim("check", out, *asked, "--exec", "perl -e 1", "--repair", code=3)
+    assert "FAIL  perl -e 1: " in failed.stdout
+    assert "does not do what the fat root does; 1 of 5 could not be compared" in failed.stderr
+    assert (out / "manifest.json").read_text() == before
+    verdict = json.loads(slim("check", out, *asked, "--json", code=3).stdout)
+    assert verdict["verdict"] == "incomplete"
+
+
 def test_a_recording_of_another_root_is_refused(slim: Slim, place: Path, tmp_path: Path) -> None:
     recording = tmp_path / "recording.json"
     slim("record", "--root", place / "root", "--run", "true", "-o", recording)

@@ -53,6 +53,32 @@ def test_another_status_body_exit_or_ending_is_a_problem() -> None:
     assert problems(outcome(), worse) == ["exited with 1: no"]
 
 
+NOT_FOUND = Executed("perl", 127, b"", b"", "not found")
+
+
+def test_a_question_at_which_the_fat_root_fails_hides_no_other() -> None:
+    fat = replace(outcome(), executed=(NOT_FOUND, Executed("ping", 0, b"PONG", b"")))
+    worse = replace(fat, executed=(NOT_FOUND, replace(NOT_FOUND, command="ping")))
+    for slim, word in ((fat, "incomplete"), (worse, "failed")):
+        verdict = Verdict(compare([fat], [slim]))
+        assert (verdict.word, verdict.passed, verdict.performed) == (word, False, True)
+        assert verdict.failed == (word == "failed")
+        assert [(each.what, each.unusable) for each in verdict.unusable] == [("perl", "not found")]
+        assert [each.what for each in verdict.comparisons if not each.unusable] == ["GET /", "ping"]
+        rows = json.loads(verdict.dump())["comparisons"]
+        assert [row["what"] for row in rows if "unusable" in row] == ["perl"]
+
+
+def test_what_the_fat_root_fails_at_proves_nothing_whatever_slim_does() -> None:
+    bad = replace(outcome(status=500), answers=(Answer("GET /", 500, b"x", problem="status 500"),))
+    for slim in (bad, outcome(), outcome(b"y"), replace(bad, answers=())):
+        rows = compare([bad], [slim])
+        assert [each.unusable for each in rows if each.what == "GET /"] == ["status 500"]
+        assert not any(each.problem for each in rows)
+        assert Verdict(rows).word == "incomplete"
+        assert Verdict(rows).repairs(()) == ()
+
+
 def test_a_run_that_does_not_start_is_one_clear_problem() -> None:
     assert problems(outcome(), replace(outcome(), failure=SlimmerError("not found"))) == ["not found"]
 

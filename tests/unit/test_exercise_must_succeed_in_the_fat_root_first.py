@@ -52,6 +52,22 @@ def test_a_message_says_how_many_problems_it_does_not_show() -> None:
         expect(performed(replace(DONE, answers=(BAD,) * 8)), Recipe(runs=(run,)))
 
 
+def test_a_check_goes_on_while_one_question_of_the_fat_root_went_well() -> None:
+    asked = Recipe(runs=(Run(probes=(Probe("http://x"), Probe("http://y"))), Run()))
+    one = replace(DONE, stopped=True, answers=(GOOD, BAD))
+    none = replace(DONE, stopped=True, answers=(BAD, BAD))
+    expect(performed(one, DONE), asked, whole=False)
+    own = replace(asked, runs=asked.runs[:1])
+    expect(performed(replace(none, stopped=False)), own, whole=False)  # what ends by itself has its end and its output
+    expect(performed(none, DONE), asked, whole=False)  # the other run's output can be compared
+    with pytest.raises(SlimmerError, match="failed in the fat root:\n  GET /: status 500"):
+        expect(performed(one, DONE), asked)
+    with pytest.raises(SlimmerError, match="failed in the fat root"):
+        expect(performed(none), own, whole=False)
+    with pytest.raises(SlimmerError, match="exited with 3"):
+        expect(performed(one, replace(DONE, exit_code=3)), asked, whole=False)
+
+
 def test_what_the_recipe_expects_is_taken() -> None:
     asked = Run(probes=(Probe("http://x"),), exec=(("a",),))
     did = replace(DONE, answers=(GOOD,), executed=(Executed("a", 0, b"", b""),))

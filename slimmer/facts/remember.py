@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import sys
 import typing
@@ -29,6 +30,7 @@ _LONGEST = 64 << 20  # bytes of a text that is kept
 WORTH = 256  # bytes, below which a look costs as much as the work
 _PARSERS = ("tree-sitter", *(f"tree-sitter-{each}" for each in ("bash", "javascript", "php", "ruby", "toml")))
 _stack: list[FactStore | None] = []
+_readers: dict[str, Callable[..., object]] = {}
 
 
 @contextlib.contextmanager
@@ -58,6 +60,20 @@ def usual() -> Iterator[None]:
         store.close()
 
 
+def reader(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Concatenate[bytes, _P], _R]:
+    """A pure function of content, and of arguments that JSON can hold, that `reader_called` finds by its name."""
+    _readers[f"{function.__module__}:{function.__qualname__}"] = function
+    return function
+
+
+def reader_called(name: str) -> Callable[..., object] | None:
+    """The reader called MODULE:NAME, whose module is imported for it if it is one of slimmer's."""
+    if name not in _readers and name.startswith("slimmer."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name.partition(":")[0])
+    return _readers.get(name)
+
+
 def remembered(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Concatenate[bytes, _P], _R]:
     """A function of content, and of arguments that `repr` tells apart, whose results are dataclasses of plain values.
 
@@ -80,7 +96,7 @@ def remembered(function: Callable[Concatenate[bytes, _P], _R]) -> Callable[Conca
             store.put(key, plain.dump(found))
         return found
 
-    return wrapped
+    return reader(wrapped)
 
 
 def remembered_bytes(name: str, content: Sequence[bytes], compute: Callable[[], bytes]) -> bytes:

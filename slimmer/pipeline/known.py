@@ -2,8 +2,11 @@
 
 Both follow from the root, the recording and the recipe alone. Where the root is as it was (`root.state`), and the
 others are byte for byte the same, they are taken from the store of facts; what is packed and checked is packed and
-checked anew all the same. Nothing is kept of a root that changed while it was read, nor of a closure in which a file
-was given up for the time that it took.
+checked anew all the same. Where files of the root have changed, the closure still is what it was if all that it asked
+of them has the same answer (`root.noting`): an application's source of which the rules read the same.
+
+Nothing is kept of a root that changed while it was read, nor of a closure in which a file was given up for the time
+that it took.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from slimmer.facts import plain
 from slimmer.facts.remember import in_use, keep, recall
 from slimmer.recipe import Miss, Recipe
 from slimmer.root.model import Root
-from slimmer.root.state import state
+from slimmer.root.noting import NotingRoot, holds
+from slimmer.root.state import State, changed, seen
 from tracer.recording import Recording
 
-_CLOSURE, _REVIEW = "closure", "review"
+_CLOSURE, _REVIEW, _NOTES, _TABLE, _LATEST = "closure", "review", "notes", "table", "latest"
+MOST_CHANGED = 64  # files; where more have changed it is rather another root
+NOTHING = State()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,62 +55,114 @@ class _Stored:
 
 
 class Known:
-    """What is known of one root, recording and recipe; without `state`, nothing, and nothing is kept."""
+    """What is known of one root, recording and recipe; without a state, nothing, and nothing is kept.
 
-    def __init__(self, root: Root | None = None, seen: bytes = b"", parts: tuple[bytes, ...] = ()) -> None:
+    `reading` is the root that notes what it is asked: by it the closure is to be grown and the packages to be read.
+    """
+
+    def __init__(
+        self,
+        root: Root | None = None,
+        state: State = NOTHING,
+        parts: tuple[bytes, ...] = (),
+        reading: Root | None = None,
+        waiting: dict[tuple[str, tuple[bytes, ...]], bytes] | None = None,
+    ) -> None:
         self._root = root
-        self._state = seen
+        self._state = state
         self._parts = parts
+        self.reading = reading
+        self._waiting = {} if waiting is None else waiting  # what is kept as soon as the root is seen to be the same
 
     def closure(self, repairs: Sequence[Miss]) -> Grown | None:
-        """As it was grown from the same, or None."""
-        text = recall(_CLOSURE, self._of(repr(tuple(repairs)))) if self._state else None
+        """As it was grown from the same, or from what gives the same answers; None where neither is known."""
+        if not self._state.digest:
+            return None
+        parts = self._of(repr(tuple(repairs)))
+        text = recall(_CLOSURE, parts)
+        if text is None:
+            text = self._former(parts)
         if text is not None:
             with contextlib.suppress(plain.Unfit, IndexError, ValueError):
                 return _grown(plain.load(_Stored, text))
         return None
 
+    def _former(self, parts: tuple[bytes, ...]) -> bytes | None:
+        """The closure of the same root as it was last, if all that the closure asked it has the same answer now."""
+        state = recall(_LATEST, parts[1:])
+        if state is None or self._root is None:
+            return None
+        was = (state, *parts[1:])
+        table, notes = recall(_TABLE, (state,)), recall(_NOTES, was)
+        differing = changed(table, self._state.table) if table and notes else None
+        if notes is None or differing is None or len(differing) > MOST_CHANGED:
+            return None
+        try:
+            if not holds(notes, differing, self._root):
+                return None
+        except (ValueError, TypeError, LookupError, AttributeError):  # no notes
+            return None
+        text = recall(_CLOSURE, was)
+        if text is not None:
+            self._wait(parts, text, notes)
+        return text
+
     def keep_closure(self, repairs: Sequence[Miss], grown: Grown) -> None:
-        """For the next one."""
-        if self._still() and not any(each.kind == "unread" for each in grown.closure.warnings):
-            keep(_CLOSURE, self._of(repr(tuple(repairs))), plain.dump(_stored(grown)))
+        """For the next one, as soon as `write` sees that the root did not change."""
+        if self._state.digest and not any(each.kind == "unread" for each in grown.closure.warnings):
+            notes = self.reading.notes() if isinstance(self.reading, NotingRoot) else b""
+            self._wait(self._of(repr(tuple(repairs))), plain.dump(_stored(grown)), notes)
+
+    def _wait(self, parts: tuple[bytes, ...], text: bytes, notes: bytes) -> None:
+        self._waiting[_CLOSURE, parts] = text
+        if notes and self._state.table:
+            self._waiting[_NOTES, parts] = notes
+            self._waiting[_TABLE, parts[:1]] = self._state.table
+            self._waiting[_LATEST, parts[1:]] = self._state.digest
 
     def after(self, repairs: Sequence[Miss]) -> Known:
         """What is known when these are part of the plan."""
-        return Known(self._root, self._state, self._of(repr(tuple(repairs)))[1:])
+        parts = self._of(repr(tuple(repairs)))[1:]
+        return Known(self._root, self._state, parts, self.reading, self._waiting)
 
     def review(self, told: Sequence[str]) -> Mapping[str, str] | None:
         """Texts of files by name, as they were written of the same; `told` is all else that they say."""
-        text = recall(_REVIEW, self._of(*told)) if self._state else None
+        text = recall(_REVIEW, self._of(*told)) if self._state.digest else None
         if text is None:
             return None
         return dict(json.loads(text))
 
     def keep_review(self, told: Sequence[str], files: Sequence[Path]) -> None:
-        """For the next one. Where one of the files is not there (as it was too large), none is kept."""
-        if self._still() and all(each.is_file() for each in files):
+        """For the next one, as `keep_closure`. Where a file is not there (as it was too large), none is kept."""
+        if self._state.digest and all(each.is_file() for each in files):
             texts = {each.name: each.read_text(encoding="ascii") for each in files}
-            keep(_REVIEW, self._of(*told), json.dumps(texts).encode())
+            self._waiting[_REVIEW, self._of(*told)] = json.dumps(texts).encode()
 
-    def _still(self) -> bool:
-        return bool(self._state) and self._root is not None and state(self._root) == self._state
+    def write(self) -> None:
+        """Keep what is to be kept, unless the root has changed since the beginning."""
+        if self._waiting and self._root is not None and seen(self._root).digest == self._state.digest:
+            for (name, parts), value in self._waiting.items():
+                keep(name, parts, value)
+        self._waiting.clear()
 
     def _of(self, *more: str) -> tuple[bytes, ...]:
-        return (self._state, *self._parts, *(each.encode("utf-8", "surrogatepass") for each in more))
+        return (self._state.digest, *self._parts, *(each.encode("utf-8", "surrogatepass") for each in more))
 
 
-def known(root: Root, recording: Recording, application: Application, recipe: Recipe) -> Known:
-    """What may be known. Raises SlimmerError for a profile that cannot be read."""
-    seen = state(root) if in_use() else b""
-    if not seen:
-        return Known()
+def known(
+    root: Root, recording: Recording, application: Application, recipe: Recipe, reading: Root | None = None
+) -> Known:
+    """What may be known. `reading`: see Known. Raises SlimmerError for a profile that cannot be read."""
+    state = seen(root) if in_use() else NOTHING
+    if not state.digest:
+        return Known(reading=reading)
     parts = (
         root.name.encode("utf-8", "surrogateescape"),
         replace(recording, notes=()).dump().encode("utf-8", "surrogatepass"),
         repr((application, recipe.reach, recipe.image)).encode("utf-8", "surrogatepass"),
         *load.texts(recipe.reach.profiles),
     )
-    return Known(root, seen, parts)
+    return Known(root, state, parts, reading)
 
 
 def _stored(grown: Grown) -> _Stored:

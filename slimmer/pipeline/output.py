@@ -109,9 +109,11 @@ def write_review(
     if texts is not None:
         for each in files:
             each.write_text(texts[each.name], encoding="ascii")
+        known.write()
         return read_report(directory / REPORT_FILE)
     report = _written(plan, fat, image, recording, directory, notes, listens)
     known.keep_review(told, files)
+    known.write()
     return report
 
 

@@ -93,7 +93,8 @@ def make_plan(
     level = LEVELS[reach.keep]
     grown = known.closure(repairs) if known is not None else None
     if grown is None:
-        grown = _grow(root, index, recording, application, recipe, repairs, hidden, told)
+        reading = known.reading if known is not None and known.reading is not None else root
+        grown = _grow(reading, index, recording, application, recipe, repairs, hidden, told)
         if known is not None:
             known.keep_closure(repairs, grown)
     closure = grown.closure

@@ -11,7 +11,7 @@ from pathlib import Path
 from slimmer.checks.challenge.run import Budget
 from slimmer.checks.compare import Verdict
 from slimmer.checks.run import unperformed, verify, verify_image
-from slimmer.errors import CheckFailed, IncompleteRecording, SlimmerError
+from slimmer.errors import IncompleteRecording, SlimmerError
 from slimmer.exercise.default import settle
 from slimmer.exercise.expectation import expect
 from slimmer.exercise.lookups import bounded
@@ -25,6 +25,7 @@ from slimmer.image.layout import Image
 from slimmer.image.times import MtimePolicy
 from slimmer.packages.index import index
 from slimmer.pipeline import incomplete
+from slimmer.pipeline.acceptance import accept
 from slimmer.pipeline.attributes import require_known
 from slimmer.pipeline.challenge import Asking, application_of
 from slimmer.pipeline.known import Known, known
@@ -46,6 +47,7 @@ from slimmer.report.vulnerabilities import write_vulnerabilities
 from slimmer.report.warnings import Packed, warnings
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import SavedRoot
+from slimmer.root.noting import noting
 from tracer.recording import Recording, load, merge_all
 from tracer.runner import session_directory
 from tracer.session import Session
@@ -265,13 +267,12 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
     """Plan, pack, check, and again with what was missing. Raises CheckFailed unless the check's result will do."""
     opened, recipe = job.opened, job.recipe
     with progress.phase("reading packages"):
-        packages = index(opened.root)
+        packages = index(noting(opened.root))
     application = application_of(opened, recipe)
-    former = known(opened.root, job.recording, application, recipe)
+    former = known(opened.root, job.recording, application, recipe, packages.root)
     hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
-    asking: Asking | None = None
-    if outputs.challenge is not None:
-        asking = Asking(opened, recipe, job.recording, packages, outputs.challenge, progress.say)
+    challenge = outputs.challenge
+    asking = Asking(opened, recipe, job.recording, packages, challenge, progress.say) if challenge is not None else None
     repairs = Repairs(
         [*recipe.repairs, *job.repairs],
         rounds=outputs.rounds if outputs.repair else 0,
@@ -308,21 +309,12 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
         if not next_round:
             break
         progress.say(next_round)
-    _accept(verdict, outputs.check)
+    if verdict.performed and not verdict.passed:
+        former.write()
+    accept(verdict, outputs.check)
     return Proved(
         plan, image, replace(verdict, repaired=tuple(repairs.added)), job.reference, former.after(repairs.added)
     )
-
-
-def _accept(verdict: Verdict, mode: CheckMode) -> None:
-    """Raises CheckFailed for what may not be published."""
-    if verdict.performed and not verdict.passed:
-        raise CheckFailed(_failed(verdict), "nothing was published; `--no-check` writes the image all the same")
-    if not verdict.performed and mode is CheckMode.REQUIRED:
-        raise CheckFailed(
-            f"the slim image is not proved: {verdict.why_not}",
-            "nothing was published; `--check=auto` writes it and says so (required is the default where CI is set)",
-        )
 
 
 def review(space: Workspace, job: Job, proved: Proved, findings: Sequence[Finding] | None) -> Report:
@@ -385,14 +377,6 @@ def _fresh_image(
 ) -> Image:
     shutil.rmtree(directory, ignore_errors=True)
     return write_image(plan, opened.config, opened.place, recipe, directory, dict(environ), packed)
-
-
-def _failed(verdict: Verdict) -> str:
-    lines = [f"{each.what}: {each.problem}" for each in verdict.comparisons if each.problem][:6]
-    lines += [
-        f"looked for in vain: {miss.path} (by {', '.join(miss.by) or 'a program'})" for miss in verdict.misses[:6]
-    ]
-    return "the slim image does not do what the fat root does:\n  " + "\n  ".join(lines)
 
 
 def _write(path: Path, text: str) -> None:

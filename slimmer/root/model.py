@@ -13,9 +13,12 @@ import enum
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from slimmer.errors import SlimmerError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 MAX_LINKS = 40  # the kernel's MAXSYMLINKS, include/linux/namei.h
 
@@ -149,6 +152,19 @@ class Root(abc.ABC):
         """The first `limit` bytes of a regular file of this root. Raises SlimmerError when it cannot be read."""
         with self.open(entry.path) as stream:
             return stream.read(limit)
+
+    def said(
+        self,
+        entry: Entry,
+        limit: int,
+        reader: Callable[Concatenate[bytes, _P], _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """What a pure reader says of the first `limit` bytes of a regular file: with nothing else done to them, another
+        content of which the reader says the same may be taken for the same. Raises what `beginning` and the reader do.
+        """
+        return reader(self.beginning(entry, limit), *args, **kwargs)
 
     def listing(self, directory: Entry) -> Sequence[Entry]:
         """What a walk tells right in a directory, by one read of it and in any order."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import Concatenate, ParamSpec, TypeVar
 
 from slimmer.closure.model import Need, Reason, View
 from slimmer.errors import SlimmerError
+from slimmer.root.budget import Unread
 from slimmer.root.model import Entry, FileType, Root
 from tracer.runner import programs
 
 # What login, cron, container runtimes and execvp between them search when nobody sets PATH.
 DEFAULT_PATH = tuple(programs.DEFAULT_PATH.split(":"))
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 SHORT = 4096  # bytes
 NOWHERE = ("/dev/", "/proc/", "/sys/")
 
@@ -126,6 +131,25 @@ def head(entry: Entry, view: View, limit: int) -> bytes:
     if entry.type is not FileType.FILE or entry.size == 0:
         return b""
     return _short(view.root, entry, limit) if limit <= SHORT else _beginning(view.root, entry, limit)
+
+
+def said(
+    entry: Entry,
+    view: View,
+    limit: int,
+    reader: Callable[Concatenate[bytes, _P], _R],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _R:
+    """What a pure reader says of what `head` gives."""
+    if entry.type is FileType.FILE and entry.size > 0:
+        try:
+            return view.root.said(entry, limit, reader, *args, **kwargs)
+        except Unread:
+            raise
+        except (SlimmerError, OSError):
+            pass
+    return reader(b"", *args, **kwargs)
 
 
 @lru_cache(maxsize=8)

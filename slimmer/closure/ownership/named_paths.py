@@ -11,11 +11,12 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
-from slimmer.closure.commands.search import head
+from slimmer.closure.commands.search import said
 from slimmer.closure.model import ClosureWarning, Level, Need, Reason, Rule, View
 from slimmer.closure.ownership.application import OwnFiles
 from slimmer.closure.profiles.drops import Drops, size_of
 from slimmer.closure.profiles.load import Profile
+from slimmer.facts.remember import reader
 from slimmer.root.model import Entry, FileType
 
 LIMIT = 256 * 1024  # bytes of a text; what is longer is data
@@ -28,6 +29,14 @@ DATA = re.compile(
     re.IGNORECASE,
 )
 SKIPPED = ("/etc/ssl/certs/", "/usr/share/", "/usr/lib/", "/lib/", "/etc/passwd", "/etc/group", "/etc/mime.types")
+
+
+@reader
+def named_in(raw: bytes) -> tuple[str, ...]:
+    """Paths that a text names outside of comments; none where it is no text."""
+    if b"\0" in raw:
+        return ()
+    return tuple(sorted(set(PATH.findall(COMMENT.sub("", raw.decode("utf-8", "surrogateescape"))))))
 
 
 class MentionRule(Rule):
@@ -50,11 +59,7 @@ class MentionRule(Rule):
     def visit(self, entry: Entry, view: View) -> Iterator[Need]:
         if not self._is_own_text(entry, view):
             return
-        raw = head(entry, view, LIMIT)
-        if b"\0" in raw:
-            return
-        text = COMMENT.sub("", raw.decode("utf-8", "surrogateescape"))
-        for named in sorted(set(PATH.findall(text))):
+        for named in said(entry, view, LIMIT, named_in):
             path = posixpath.normpath(named.rstrip("/.,") or "/")
             if path.count("/") > 1 or named.endswith("/") or self._is_unit(path, view):
                 yield from self._mentioned(path, entry.path, view)

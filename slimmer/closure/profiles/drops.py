@@ -10,6 +10,7 @@ from slimmer.closure.profiles import globs
 from slimmer.closure.profiles.load import OF, Drop, Profile
 from slimmer.packages.model import Package, PackageIndex
 from slimmer.root.model import Entry, FileType, Root
+from slimmer.root.noting import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +92,4 @@ def size_of(entries: Sequence[Entry]) -> int:
     sizes = {
         (each.identity if each.links > 1 else each.path): each.size for each in entries if each.type is FileType.FILE
     }
-    return sum(sizes.values())
+    return total(sizes.values())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slimmer.closure.commands.needs import Embedded
-from slimmer.closure.commands.search import Programs, head
+from slimmer.closure.commands.search import Programs, said
 from slimmer.closure.languages.base import NOTHING, LanguageRule
 from slimmer.closure.languages.python.bytecode import scan_bytecode
 from slimmer.closure.languages.python.distributions import DistributionUnits
@@ -232,14 +232,14 @@ class PythonRule(LanguageRule):
         if entry.size > LARGEST:
             view.warn(ClosureWarning(RULE, entry.path, "too large to be read for imports", 20))
             return
-        source = head(entry, view, LARGEST)
         origin = origin_of(entry.path, view)
         own = origin is Origin.APPLICATION
         if entry.path.endswith(".pyc"):
-            found = scan_bytecode(source)
+            found = said(entry, view, LARGEST, scan_bytecode)
         else:
             third = origin is Origin.SITE
-            found = scan(source, words=own, commands=own or third, texts=third and self._programs.runs(entry.path))
+            texts = third and self._programs.runs(entry.path)
+            found = said(entry, view, LARGEST, scan, words=own, commands=own or third, texts=texts)
         self._sources[entry.path] = found
         if own:
             added = list(self._added(found, entry.path, view))

@@ -91,7 +91,7 @@ pyz: $(VENV)/bin/python
 		-p '/usr/bin/env python3' -o dist/slim.pyz .
 	@ls -l dist/slim.pyz
 
-# A container image of slimmer itself, made by slimmer: an OCI layout and an archive, for this machine's architecture.
+# A container image of slimmer itself, made by slimmer: an OCI layout and an archive, for amd64 and arm64.
 image: $(VENV)/.runtime
 	@$(BIN)/python -m fixtures.container
 

@@ -7,6 +7,9 @@ podman's own, the one of docs/kubernetes, or what docker and containerd have, wh
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,6 +79,36 @@ def test_it_is_small_and_an_ordinary_users(built: Path) -> None:
     config = blob(built, manifest["config"]["digest"])["config"]
     assert config["User"] == "1000:1000"
     assert config["Entrypoint"] == ["slim"]
+
+
+@requires("qemu-aarch64-static", "umoci")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the other architecture is the emulated one")
+def test_the_one_for_arm64_is_beside_it_and_reads_what_this_one_made(built: Path, tmp_path: Path) -> None:
+    if not (built / "slimmer-arm64").exists():
+        pytest.skip("no arm64 packages are to be had here")
+    found = json.loads((built / "index/index.json").read_text())["manifests"]
+    inner = json.loads((built / "index/blobs/sha256" / found[0]["digest"].removeprefix("sha256:")).read_text())
+    assert [each["platform"]["architecture"] for each in inner["manifests"]] == ["amd64", "arm64"]
+    layout = built / "slimmer-arm64/image"
+    manifest = json.loads((layout / "index.json").read_text())["manifests"][0]
+    layers = json.loads((layout / "blobs/sha256" / manifest["digest"].removeprefix("sha256:")).read_text())["layers"]
+    assert sum(layer["size"] for layer in layers) < LIMIT
+    (tag,) = umoci("list", "--layout", layout).split()
+    umoci("raw", "unpack", "--image", f"{layout}:{tag}", tmp_path / "tree")
+    tree = tmp_path / "tree"
+    magic = {path: path.read_bytes()[:20] for path in tree.rglob("*") if path.is_file() and not path.is_symlink()}
+    machines = {struct.unpack("<H", head[18:20])[0] for head in magic.values() if head[:4] == b"\x7fELF"}
+    assert machines == {183}  # EM_AARCH64
+    # Its own program, started by an emulator that neither slimmer nor its sandbox chose.
+    shutil.copy2(str(shutil.which("qemu-aarch64-static")), tree / "emulator")
+    shutil.copytree(built / "work/input/app", tree / "out/app")
+    words = ("chroot", tree, "/emulator", "/usr/bin/python3.11", "/usr/local/bin/slim", "why", "/out/app", "/bin/sh")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert "/usr/bin/dash" in done.stdout, done.stderr
+
+
+def umoci(*words: str | Path) -> str:
+    return subprocess.run(["umoci", *words], check=True, capture_output=True, text=True).stdout
 
 
 def blob(built: Path, digest: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from slimmer.closure.languages.python.requirements import Requirement, parse_metadata, parse_sections
 from slimmer.closure.languages.python.rule import PythonRule
+from slimmer.closure.languages.registry import INLINE
 from slimmer.closure.model import Application, Level, Rule
 from slimmer.closure.profiles.load import parse
 from slimmer.closure.profiles.modules import known_modules
@@ -55,14 +56,14 @@ def grown(
     desktop: str = "[]",
 ) -> Closure:
     table = f'[modules]\nlanguage = "python"\noptional_limit = {limit}\ndesktop = {desktop}\n'
-    table += 'builders = ["tools"]\nbuild_scripts = ["setup.py"]\n'
+    table += 'builders = ["tools", "builder"]\nbuild_scripts = ["setup.py"]\n'
     profile = parse(f'why = "x"\n{table}', "python", "python.toml")
     root = DirectoryRoot(str(plant(tmp, {**PYTHON, **tree})))
     seen = ["/opt/v/bin/python3.11", "/opt/v/pyvenv.cfg", *read]
     recording = Recording(
         collect([Access(path, frozenset({Kind.READ}), frozenset()) for path in seen]), architecture="x86_64"
     )
-    rules: list[Rule] = [RecordedRule(), IncludeRule(include), PythonRule(profiles=(profile,))]
+    rules: list[Rule] = [RecordedRule(), IncludeRule(include), PythonRule(INLINE, (profile,))]
     return grow(root, recording, index(root), Application(argv=argv), rules, highest=Level.REACHABLE)
 
 
@@ -310,3 +311,38 @@ def test_what_builds_an_application_stays_only_for_a_run_that_reads_its_script(t
     assert f"{SITE}/used.py" in kept
     assert f"{SITE}/tools/__init__.py" not in kept
     assert f"{SITE}/tools/__init__.py" in grown(tmp_path / "b", tree, "/app/main.py", "/app/setup.py").paths
+
+
+@pytest.mark.parametrize(
+    ("main", "read", "stays"),
+    [
+        ("", (), False),
+        ("from . import plugin\n", (), True),  # it is imported after all
+        ("def late():\n    from sorter.plugin import Command\n", (), True),
+        ("", (f"{SITE}/sorter/plugin.py",), True),  # the run imported it
+    ],
+)
+def test_a_builder_stays_out_for_its_plugins_that_nobody_imports(
+    tmp_path: Path, main: str, read: tuple[str, ...], stays: bool
+) -> None:
+    tree: Tree = {
+        "/app/main.py": "import sorter\n",
+        **wheel("sorter", {"sorter/__init__.py": main, "sorter/plugin.py": "import tools\n"}),
+        **wheel("tools", {"tools/__init__.py": ""}),
+    }
+    kept = grown(tmp_path, tree, "/app/main.py", *read).paths
+    assert f"{SITE}/sorter/plugin.py" in kept
+    assert (f"{SITE}/tools/__init__.py" in kept) == stays
+
+
+@pytest.mark.parametrize(("name", "stays"), [("other", True), ("builder", False)])
+def test_a_builder_does_not_bring_what_it_builds_with(tmp_path: Path, name: str, stays: bool) -> None:
+    fetch = "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'tools', 'wheel'])\n"
+    main = "/usr/local/lib/python3.11/dist-packages/tools/__main__.py"
+    tree: Tree = {
+        "/usr/bin/python3": "-> python3.11",
+        "/app/main.py": f"import {name}\n",
+        **wheel(name, {f"{name}/__init__.py": fetch}),
+        main: "",
+    }
+    assert (main in grown(tmp_path, tree, "/app/main.py").paths) == stays

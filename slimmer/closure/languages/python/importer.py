@@ -39,8 +39,17 @@ class Importer:
         self._units = units
         self._modules = modules
         self._optional = OptionalImports(
-            view, sources, units, modules.optional_limit, modules.desktop, run, self._leads_to
+            view,
+            sources,
+            units,
+            modules.optional_limit,
+            modules.desktop,
+            run,
+            self._leads_to,
+            modules.builders,
+            self._asked_for,
         )
+        self._asked: set[str] = set()  # files of the modules that somebody imports
         # Whose optional imports do not reach what.
         self._unreached = {Origin.LIBRARY: frozenset(modules.developer), Origin.SITE: frozenset(modules.builders)}
 
@@ -177,12 +186,17 @@ class Importer:
             return
         yield from self._needs(python.finder.chain(search, name), reason)
 
+    def _asked_for(self) -> frozenset[str]:
+        """Dotted names of the modules that a source, an entry point, a command line or the run itself imports."""
+        seen = (each.path for each in self._view.recording.accesses if each.path.endswith(".py"))
+        return frozenset(dotted_name(path) for path in (*self._asked, *seen))
+
     def _needs(self, chain: Sequence[Module], reason: Reason) -> Iterator[Need]:
         for module in chain:
             yield from self._need(module, reason)
 
-    @staticmethod
-    def _need(module: Module, reason: Reason) -> Iterator[Need]:
+    def _need(self, module: Module, reason: Reason) -> Iterator[Need]:
+        self._asked.update(module.files)
         for file in module.files:
             yield Need(file, reason)
         if not module.files:

@@ -66,7 +66,7 @@ class PythonRule(LanguageRule):
 
     def begin(self, view: View) -> Iterable[Need]:
         yield from super().begin(view)
-        self._programs = Started(view, self._started)
+        self._programs = Started(view, self._started, self._known.builders)
         self._units = DistributionUnits(view, self._profiles)
         self._local[:] = dict.fromkeys((*self._environment.directories("PYTHONPATH"), *self._environment.workdirs))
         self._importer = Importer(view, self._sources, self._local, self._units, self._known, self._programs.run)

@@ -6,7 +6,8 @@ import ast
 import contextlib
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 
 from slimmer.closure.commands.literals import CommandLine
 from slimmer.closure.commands.needs import CommandNeed
@@ -30,8 +31,9 @@ PYTHON = re.compile(r"python[\d.]*$")
 class Started:
     """Sees each source once. A unit is "" for the application, else a third-party package's name."""
 
-    def __init__(self, view: View, commands: CommandNeed) -> None:
+    def __init__(self, view: View, commands: CommandNeed, builders: Collection[str] = ()) -> None:
         self._view = view
+        self._builders = builders
         self._commands = commands
         self._libraries = Libraries(view)
         self._own: dict[str, tuple[int, ...]] = {}  # the application's sources → lines that start what they do not name
@@ -48,6 +50,8 @@ class Started:
             unit = ""
         # A library that merely could hand an unknown line to a shell does not bring one.
         lines = [each for each in found.commands if not unit or (each.words != ("",) and not _is_prompt(each))]
+        if unit in self._builders:  # setuptools has pip fetch what a build lacks
+            lines = [each for each in lines if not self._builds(each)]
         unknown = [each for each in found.commands if unit and each.shell and each.words == ("",)]
         if unknown and unit not in self._warned:
             self._warned.add(unit)
@@ -67,6 +71,9 @@ class Started:
         if not unit:
             self._own[path] = found.starting
             self._fresh = True
+
+    def _builds(self, command: CommandLine) -> bool:
+        return any(option == "-m" and name in self._builders for option, name in pairwise(command.words))
 
     def runs(self, path: str) -> bool:
         """Whether a third party's source belongs to a distribution whose command is run."""

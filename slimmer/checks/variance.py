@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 # A random text is one token, whatever letters and digits it is of: in parts, some of them would be alike by chance. So
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 TOKEN = re.compile(
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?|\d+(?:[.:]\d+)+(?![A-Za-z0-9])|[A-Za-z0-9]+|\s+|.", re.DOTALL
 )
-MAX_TOKENS = 20_000
+MAX_TOKENS = 100_000
+MAX_COST = 400_000  # equal pairs of tokens; a page of measurements (15,000 tokens) has 10 million, and took minutes
+RUN = 6  # tokens that are alike by chance nowhere
 NOISE = 200  # tokens of which hardly any is the same in two fat runs: random bytes, something encrypted
 
 
@@ -90,8 +94,11 @@ ROOM = 2  # tokens that may be equal by chance
 
 
 NUMBER = re.compile(rb"0x[0-9a-fA-F]+|[0-9]+")
-# Addresses, and numbers that are no part of a name, with their unit.
-MEASURE = re.compile(rb"0x[0-9a-fA-F]+|(?<![0-9A-Za-z])[0-9]+(?:[.,:][0-9]+)*(?=[A-Za-z]{0,3}(?![0-9A-Za-z]))")
+# Addresses, and numbers that are no part of a name, with their exponent (8.5e-05) or their unit.
+MEASURE = re.compile(
+    rb"0x[0-9a-fA-F]+"
+    rb"|(?<![0-9A-Za-z])[0-9]+(?:[.,:][0-9]+)*(?:[eE][+-]?[0-9]+(?![0-9A-Za-z])|(?=[A-Za-z]{0,3}(?![0-9A-Za-z])))"
+)
 ENOUGH = 3
 
 
@@ -101,6 +108,78 @@ def _measures(fat: bytes, again: bytes) -> bool:
 
 
 def _changes(one: list[bytes], two: list[bytes]) -> _Changes:
-    codes = difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
-    tokens = {at for tag, begin, end, _, _ in codes if tag != "equal" for at in range(begin, end)}
-    return _Changes(frozenset(tokens), frozenset(begin for tag, begin, *_ in codes if tag == "insert"))
+    tokens: set[int] = set()
+    points: set[int] = set()
+    at = other = 0
+    for begin, beyond, length in (*_shared(one, two), (len(one), len(two), 0)):
+        for tag, first, last in _between(one[at:begin], two[other:beyond]):
+            tokens.update(range(at + first, at + last))
+            points.update([at + first] if tag == "insert" else ())
+        at, other = begin + length, beyond + length
+    return _Changes(frozenset(tokens), frozenset(points))
+
+
+def _between(one: list[bytes], two: list[bytes]) -> Iterator[tuple[str, int, int]]:
+    """What is not equal: tag, begin and end in `one`."""
+    shortest = min(len(one), len(two))
+    begin = next((at for at in range(shortest) if one[at] != two[at]), shortest)
+    rest = shortest - begin
+    end = next((at for at in range(rest) if one[-1 - at] != two[-1 - at]), rest)
+    one, two = one[begin : len(one) - end], two[begin : len(two) - end]
+    if not one or not two or _cost(one, two) <= MAX_COST:
+        codes = difflib.SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
+        yield from ((tag, begin + first, begin + last) for tag, first, last, _, _ in codes if tag != "equal")
+    elif len(one) == len(two):
+        yield from (("replace", begin + at, begin + at + 1) for at, token in enumerate(one) if token != two[at])
+    else:
+        yield "replace", begin, begin + len(one)
+
+
+def _cost(one: list[bytes], two: list[bytes]) -> int:
+    """Pairs of equal tokens: SequenceMatcher looks at each for every block that it finds."""
+    often = Counter(two)
+    return sum(times * often[token] for token, times in Counter(one).items())
+
+
+def _shared(one: list[bytes], two: list[bytes]) -> list[tuple[int, int, int]]:
+    """Where long texts are the same for sure, in order: begin in each, and length. None for short ones.
+
+    As in Cohen's patience diff, by what is in both texts once; here that is a run of tokens instead of a line.
+    """
+    if _cost(one, two) <= MAX_COST:
+        return []
+    places, others = (_unique(text) for text in (one, two))
+    pairs = [(at, others[run]) for run, at in places.items() if run in others]  # in the order of `one`
+    found: list[tuple[int, int, int]] = []
+    for at, other in _rising(pairs):
+        begin, beyond, length = found[-1] if found else (0, 0, 0)
+        if found and at - begin == other - beyond and at <= begin + length:
+            found[-1] = (begin, beyond, at + RUN - begin)
+        elif at >= begin + length and other >= beyond + length:
+            found.append((at, other, RUN))
+    return found
+
+
+def _unique(text: list[bytes]) -> dict[tuple[bytes, ...], int]:
+    """The runs of tokens that are in a text once, and where."""
+    runs = [tuple(text[at : at + RUN]) for at in range(len(text) - RUN + 1)]
+    often = Counter(runs)
+    return {run: at for at, run in enumerate(runs) if often[run] == 1}
+
+
+def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The most pairs, of those in the order of their first numbers, that are in the order of their second too."""
+    ends: list[int] = []  # the smallest second number that ends so many pairs
+    last: list[int] = []  # the pair that it is of
+    before: list[int] = []
+    for number, (_, other) in enumerate(pairs):
+        place = bisect.bisect_left(ends, other)
+        before.append(last[place - 1] if place else -1)
+        ends[place : place + 1] = [other]
+        last[place : place + 1] = [number]
+    found = []
+    number = last[-1] if last else -1
+    while number >= 0:
+        found.append(pairs[number])
+        number = before[number]
+    return found[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,6 +102,33 @@ def test_of_measurements_any_number_may_differ_but_no_word() -> None:
     assert varies_alike(fat, again, text % (52, 2, 5.75, 2, b"up"))
     assert not varies_alike(fat, again, text % (52, 2, 5.75, 2, b"down"))
     assert not varies_alike(fat, text % (30, 1, 5.25, 1, b"up"), text % (30, 2, 5.25, 0, b"up"))
+
+
+def test_a_measurement_may_be_written_with_an_exponent() -> None:
+    text = b"heap %s\npause %s\ntook %s\nlevel %s\n"
+    fat, again = text % (b"7.9e+06", b"0", b"8.5e-05", b"3"), text % (b"793368", b"1.2e-05", b"0", b"4")
+    slim = text % (b"1.72364e+06", b"2e-05", b"9.1e-05", b"5")
+    assert varies_alike(fat, again, slim)
+    assert not varies_alike(fat, again, slim.replace(b"level", b"grade"))
+
+
+def test_a_long_page_of_measurements_is_compared_by_token_and_at_once() -> None:
+    """The page that a scraper asks for: a few words, each some thousand times."""
+
+    def page(seed: int, word: str = "gauge") -> bytes:
+        chance = random.Random(seed)
+        lines = []
+        for at in range(1500):
+            lines.append(f"# TYPE node_part_{at}_bytes_total {word if at == 700 else 'gauge'}")
+            lines.append(f'node_part_{at}_bytes_total{{device="sd{at % 7}"}} {chance.choice([0, at, chance.random()])}')
+        return "\n".join(lines).encode()
+
+    fat, again = page(0), page(1)
+    begun = time.process_time()
+    assert varies_alike(fat, again, page(2))
+    assert not varies_alike(fat, again, page(2, "counter"))
+    assert not varies_alike(fat, again, page(2).replace(b'node_part_900_bytes_total{device="sd4"}', b"node_none"))
+    assert time.process_time() - begun < 60  # token against token it takes minutes for each
 
 
 def test_the_message_shows_the_line_that_differs() -> None:

@@ -12,6 +12,7 @@ that it took.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +25,14 @@ from slimmer.closure.worklist import Closure, Kept
 from slimmer.facts import plain
 from slimmer.facts.remember import in_use, keep, recall
 from slimmer.recipe import Miss, Recipe
-from slimmer.root.model import Root
-from slimmer.root.noting import NotingRoot, holds
+from slimmer.report.build import RemovedSums
+from slimmer.root.model import FileType, Root
+from slimmer.root.noting import NotingRoot, holds, noting
 from slimmer.root.state import State, changed, seen
 from tracer.recording import Recording
 
 _CLOSURE, _REVIEW, _NOTES, _TABLE, _LATEST = "closure", "review", "notes", "table", "latest"
+_REMOVED, _SUMS = "removed", "removed's sums"
 MOST_CHANGED = 64  # files; where more have changed it is rather another root
 NOTHING = State()
 
@@ -54,10 +57,30 @@ class _Stored:
     dropped: tuple[Dropped, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _RemovedSums:
+    sums: RemovedSums
+    rows: int
+    unsearched: int
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What does not stay, of the same kept paths: the text of removed.json, and what else the report says of it."""
+
+    text: str
+    sums: RemovedSums
+    rows: int
+    unsearched: int  # see Rows
+    unreadable: tuple[str, ...]
+
+
 class Known:
     """What is known of one root, recording and recipe; without a state, nothing, and nothing is kept.
 
-    `reading` is the root that notes what it is asked: by it the closure is to be grown and the packages to be read.
+    `reading` and `packages` are roots that note what they are asked: by the one the closure is to be grown, by the
+    other the packages were read.
     """
 
     def __init__(
@@ -66,12 +89,14 @@ class Known:
         state: State = NOTHING,
         parts: tuple[bytes, ...] = (),
         reading: Root | None = None,
+        packages: Root | None = None,
         waiting: dict[tuple[str, tuple[bytes, ...]], bytes] | None = None,
     ) -> None:
         self._root = root
         self._state = state
         self._parts = parts
         self.reading = reading
+        self._packages = packages
         self._waiting = {} if waiting is None else waiting  # what is kept as soon as the root is seen to be the same
 
     def closure(self, repairs: Sequence[Miss]) -> Grown | None:
@@ -89,28 +114,39 @@ class Known:
 
     def _former(self, parts: tuple[bytes, ...]) -> bytes | None:
         """The closure of the same root as it was last, if all that the closure asked it has the same answer now."""
-        state = recall(_LATEST, parts[1:])
-        if state is None or self._root is None:
-            return None
-        was = (state, *parts[1:])
-        table, notes = recall(_TABLE, (state,)), recall(_NOTES, was)
-        differing = changed(table, self._state.table) if table and notes else None
-        if notes is None or differing is None or len(differing) > MOST_CHANGED:
-            return None
-        try:
-            if not holds(notes, differing, self._root):
-                return None
-        except (ValueError, TypeError, LookupError, AttributeError):  # no notes
+        was, notes, _ = self._as_before(parts)
+        if not was:
             return None
         text = recall(_CLOSURE, was)
         if text is not None:
             self._wait(parts, text, notes)
         return text
 
+    def _as_before(self, parts: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], bytes, list[str]]:
+        """Under which name something is kept of the root as it was, by which notes, and what has changed since.
+
+        No name where nothing is, or where it may be another thing now.
+        """
+        nothing: tuple[tuple[bytes, ...], bytes, list[str]] = ((), b"", [])
+        state = recall(_LATEST, parts[1:])
+        if state is None or self._root is None:
+            return nothing
+        was = (state, *parts[1:])
+        table, notes = recall(_TABLE, (state,)), recall(_NOTES, was)
+        differing = changed(table, self._state.table) if table and notes else None
+        if notes is None or differing is None or len(differing) > MOST_CHANGED:
+            return nothing
+        try:
+            return (was, notes, differing) if holds(notes, differing, self._root) else nothing
+        except (ValueError, TypeError, LookupError, AttributeError):  # no notes
+            return nothing
+
     def keep_closure(self, repairs: Sequence[Miss], grown: Grown) -> None:
         """For the next one, as soon as `write` sees that the root did not change."""
         if self._state.digest and not any(each.kind == "unread" for each in grown.closure.warnings):
-            notes = self.reading.notes() if isinstance(self.reading, NotingRoot) else b""
+            notes = b""
+            if isinstance(self.reading, NotingRoot) and isinstance(self._packages, NotingRoot):
+                notes = self.reading.notes(self._packages)
             self._wait(self._of(repr(tuple(repairs))), plain.dump(_stored(grown)), notes)
 
     def _wait(self, parts: tuple[bytes, ...], text: bytes, notes: bytes) -> None:
@@ -123,7 +159,7 @@ class Known:
     def after(self, repairs: Sequence[Miss]) -> Known:
         """What is known when these are part of the plan."""
         parts = self._of(repr(tuple(repairs)))[1:]
-        return Known(self._root, self._state, parts, self.reading, self._waiting)
+        return Known(self._root, self._state, parts, self.reading, self._packages, self._waiting)
 
     def review(self, told: Sequence[str]) -> Mapping[str, str] | None:
         """Texts of files by name, as they were written of the same; `told` is all else that they say."""
@@ -133,10 +169,51 @@ class Known:
         return dict(json.loads(text))
 
     def keep_review(self, told: Sequence[str], files: Sequence[Path]) -> None:
-        """For the next one, as `keep_closure`. Where a file is not there (as it was too large), none is kept."""
-        if self._state.digest and all(each.is_file() for each in files):
+        """For the next one, as `keep_closure`."""
+        if self._state.digest:
             texts = {each.name: each.read_text(encoding="ascii") for each in files}
             self._waiting[_REVIEW, self._of(*told)] = json.dumps(texts).encode()
+
+    def removed(self, told: str, kept: Sequence[str]) -> Removed | None:
+        """As the rows were written of the same removed files, packages and kept paths. `told` is all else they say."""
+        if not self._state.digest or self._root is None:
+            return None
+        parts = self._removed_of(told, kept)
+        text, sums = recall(_REMOVED, parts), recall(_SUMS, parts)
+        if text is None or sums is None:
+            was, notes, differing = self._as_before(parts)
+            stays = {path for path in kept if path in set(differing)}
+            text, sums = (recall(_REMOVED, was), recall(_SUMS, was)) if was else (None, None)
+            if text is None or sums is None or not all(each in stays or self._is_directory(each) for each in differing):
+                return None
+            self._wait_removed(parts, text, sums, notes)
+        with contextlib.suppress(plain.Unfit, ValueError):
+            found = plain.load(_RemovedSums, sums)
+            return Removed(text.decode("ascii"), found.sums, found.rows, found.unsearched, found.unreadable)
+        return None
+
+    def keep_removed(self, told: str, kept: Sequence[str], removed: Removed) -> None:
+        """For the next one, as `keep_closure`."""
+        if self._state.digest and isinstance(self._packages, NotingRoot):
+            sums = _RemovedSums(removed.sums, removed.rows, removed.unsearched, removed.unreadable)
+            parts = self._removed_of(told, kept)
+            self._wait_removed(parts, removed.text.encode("ascii"), plain.dump(sums), self._packages.notes())
+
+    def _wait_removed(self, parts: tuple[bytes, ...], text: bytes, sums: bytes, notes: bytes) -> None:
+        self._waiting[_REMOVED, parts] = text
+        self._waiting[_SUMS, parts] = sums
+        if self._state.table:
+            self._waiting[_NOTES, parts] = notes
+            self._waiting[_TABLE, parts[:1]] = self._state.table
+            self._waiting[_LATEST, parts[1:]] = self._state.digest
+
+    def _removed_of(self, told: str, kept: Sequence[str]) -> tuple[bytes, ...]:
+        paths = hashlib.blake2b("\0".join(kept).encode("utf-8", "surrogateescape"), digest_size=24).digest()
+        return (self._state.digest, self._parts[0], _REMOVED.encode(), told.encode("utf-8", "surrogatepass"), paths)
+
+    def _is_directory(self, path: str) -> bool:
+        entry = self._root.entry(path) if self._root is not None else None
+        return entry is not None and entry.type is FileType.DIRECTORY
 
     def write(self) -> None:
         """Keep what is to be kept, unless the root has changed since the beginning."""
@@ -150,19 +227,19 @@ class Known:
 
 
 def known(
-    root: Root, recording: Recording, application: Application, recipe: Recipe, reading: Root | None = None
+    root: Root, recording: Recording, application: Application, recipe: Recipe, packages: Root | None = None
 ) -> Known:
-    """What may be known. `reading`: see Known. Raises SlimmerError for a profile that cannot be read."""
+    """What may be known. `packages`: see Known. Raises SlimmerError for a profile that cannot be read."""
     state = seen(root) if in_use() else NOTHING
     if not state.digest:
-        return Known(reading=reading)
+        return Known()
     parts = (
         root.name.encode("utf-8", "surrogateescape"),
         replace(recording, notes=()).dump().encode("utf-8", "surrogatepass"),
         repr((application, recipe.reach, recipe.image)).encode("utf-8", "surrogatepass"),
         *load.texts(recipe.reach.profiles),
     )
-    return Known(root, state, parts, reading)
+    return Known(root, state, parts, noting(root), packages)
 
 
 def _stored(grown: Grown) -> _Stored:

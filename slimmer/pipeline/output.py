@@ -20,7 +20,7 @@ from slimmer.image.times import MtimePolicy, source_date_epoch
 from slimmer.packages.model import PackageType
 from slimmer.packages.purl import os_release
 from slimmer.pipeline.configuration import configure
-from slimmer.pipeline.known import Known
+from slimmer.pipeline.known import Known, Removed
 from slimmer.pipeline.plan import Plan
 from slimmer.recipe import Layers, Recipe
 from slimmer.report.build import ReportBuilder
@@ -104,15 +104,22 @@ def write_review(
         repr((notes, recording.recorder, recording.notes, plan.notes, sorted((listens or {}).items()))),
         repr((plan.level, plan.warnings)),
     )
-    files = [directory / name for name in (MANIFEST_FILE, REMOVED_FILE, REPORT_FILE)]
+    files = [directory / name for name in (MANIFEST_FILE, REPORT_FILE)]
     texts = known.review(told)
-    if texts is not None:
+    of_removed = repr((_writer(fat, image.config.user), sorted((listens or {}).items())))
+    gone = known.removed(of_removed, plan.paths)
+    if gone is not None:
+        (directory / REMOVED_FILE).write_text(gone.text, encoding="ascii")
+    if texts is not None and gone is not None:
         for each in files:
             each.write_text(texts[each.name], encoding="ascii")
         known.write()
         return read_report(directory / REPORT_FILE)
-    report = _written(plan, fat, image, recording, directory, notes, listens)
-    known.keep_review(told, files)
+    report, new = _written(plan, fat, image, recording, directory, notes, listens, gone)
+    if new is not None:
+        known.keep_removed(of_removed, plan.paths, new)
+    if gone is not None or new is not None:
+        known.keep_review(told, files)
     known.write()
     return report
 
@@ -125,7 +132,9 @@ def _written(
     directory: Path,
     notes: tuple[str, ...],
     listens: Mapping[str, int] | None,
-) -> Report:
+    gone: Removed | None,
+) -> tuple[Report, Removed | None]:
+    """Without `gone` the rows of what is removed are made and written too; they come back unless they are many."""
     uid, gids = _writer(fat, image.config.user)
     rows = Rows(plan.root, plan.index, uid=uid, gids=gids, listens=listens)
     builder = ReportBuilder()
@@ -153,18 +162,26 @@ def _written(
 
     with open(directory / MANIFEST_FILE, "w", encoding="utf-8") as stream:
         write_manifest(stream, kept())
-    with growing(directory / REMOVED_FILE) as text:
-        gone = write_removed(text, removed())
+    new: Removed | None = None
+    if gone is None:
+        with growing(directory / REMOVED_FILE) as text:
+            count = write_removed(text, removed())
+        unreadable = tuple(fat.unreadable) if isinstance(fat, DirectoryRoot | SavedRoot) else ()
+        gone = Removed("", builder.removed_sums(), count, rows.unsearched + trees.unsearched, unreadable)
+        if (directory / REMOVED_FILE).is_file():
+            new = replace(gone, text=(directory / REMOVED_FILE).read_text(encoding="ascii"))
+    else:
+        builder.removed_as(gone.sums)
     said = list(notes)
-    if unsearched := rows.unsearched + trees.unsearched:
+    if gone.unsearched:
         said.append(
-            f"{unsearched} of the removed files were looked at for secrets by their names alone, so many are they"
+            f"{gone.unsearched} of the removed files were looked at for secrets by their names alone, so many are they"
         )
-    if gone > MOST_REMOVED:
-        said.append(f"report.html lists the first {MOST_REMOVED} of {gone} removed paths; removed.json has all")
-    if isinstance(fat, DirectoryRoot | SavedRoot) and fat.unreadable:
-        first = ", ".join(fat.unreadable[:3])
-        said.append(f"{len(fat.unreadable)} directories could not be read and are not in the lists, e.g. {first}")
+    if gone.rows > MOST_REMOVED:
+        said.append(f"report.html lists the first {MOST_REMOVED} of {gone.rows} removed paths; removed.json has all")
+    if gone.unreadable:
+        first = ", ".join(sorted(gone.unreadable, key=sort_key)[:3])
+        said.append(f"{len(gone.unreadable)} directories could not be read and are not in the lists, e.g. {first}")
     release = os_release(plan.root)
     report = builder.finish(
         Subject(
@@ -190,7 +207,7 @@ def _written(
     )
     with open(directory / REPORT_FILE, "w", encoding="utf-8") as stream:
         write_report(stream, report)
-    return report
+    return report, new
 
 
 def source_name(text: str) -> str:

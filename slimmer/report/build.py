@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from slimmer.closure.model import ClosureWarning, LevelSize
 from slimmer.packages.model import Package
@@ -31,6 +31,17 @@ from slimmer.root.model import Entry, FileType, sort_key
 
 PACKAGES_LEVEL = "packages"
 _LEGAL = re.compile(r"/(copyright|licen[cs]es?|copying|notice)[^/]*$|/(licenses?)/", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedSums:
+    """What the rows of removed paths come to, for `ReportBuilder.removed_as`."""
+
+    totals: tuple[int, int, int, int, int]  # paths, files, bytes, executables, shared objects
+    risks: tuple[tuple[str, int], ...]
+    linked: tuple[int, ...]  # of files that have several names: device, inode and size, one after the other
+    packages: tuple[tuple[Package, int, int], ...]  # files, bytes
+    folders: tuple[tuple[str, int, int], ...]  # paths, bytes
 
 
 class ReportBuilder:
@@ -79,6 +90,34 @@ class ReportBuilder:
                     found = self._sum(package)
                     found.removed_files += 1
                     found.removed_bytes += size
+
+    def removed_sums(self) -> RemovedSums:
+        """What `removed` and `tree` were told until now."""
+        side = self._removed
+        return RemovedSums(
+            (side.paths, side.files, side.bytes, side.executables, side.shared_objects),
+            tuple((risk.value, count) for risk, count in side.risks.items()),
+            tuple(number for (device, inode), size in side.linked.items() for number in (device, inode, size)),
+            tuple(
+                (each, found.removed_files, found.removed_bytes)
+                for each, found in self._packages.items()
+                if found.removed_files
+            ),
+            tuple((path, weights[2], weights[3]) for path, weights in self._folders.items() if weights[2]),
+        )
+
+    def removed_as(self, sums: RemovedSums) -> None:
+        """The same as the rows of which these are the sums; in place of all of them. Raises ValueError."""
+        side = self._removed
+        side.paths, side.files, side.bytes, side.executables, side.shared_objects = sums.totals
+        side.risks = Counter({Risk(risk): count for risk, count in sums.risks})
+        numbers = iter(sums.linked)
+        side.linked = {(device, inode): size for device, inode, size in zip(numbers, numbers, numbers, strict=True)}
+        for package, files, size in sums.packages:
+            found = self._sum(package)
+            found.removed_files, found.removed_bytes = files, size
+        for path, paths, size in sums.folders:
+            self._folders.setdefault(path, [0, 0, 0, 0])[2:] = [paths, size]
 
     def tree(self, below: Below) -> None:
         """What is below a removed directory and has no rows."""

@@ -3,17 +3,18 @@
     {"kept": [row, …], "removed": [row, …], "changes": [...] or null, "report": {…}, "tables": {…}}
 
 where a row is [path, type, mode, uid, gid, size, package, marks, target, reasons, also] with
-indices into `tables`. It is made as a stream: memory holds the tables and what is packed, never the rows.
+indices into `tables`. It is made as a stream: memory holds the tables and what is packed, never the rows. The removed
+rows are deflated by themselves, so that they are taken from the former page where they and the tables before them are
+the same.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,8 @@ from slimmer.root.model import FileType
 
 MOST_REMOVED = 60_000  # rows; a page with more is slow to open, and removed.json has them all
 _TYPES = {kind: number for number, kind in enumerate(FileType)}
+_BATCH = 1000  # texts that are packed at a time
+_PIECE = 1 << 20  # bytes
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -37,16 +40,10 @@ def write_rows(output: Output, report: Report, diff: Diff | None, stream: TextIO
     """The lists, packed: what the same files gave before they give again."""
     files = [output.directory / name for name in ("manifest.json", "removed.json", "report.json")]
     if diff is not None or not all(each.is_file() for each in files):
-        _pack(_parts(output, report, diff), stream)
+        stream.write(_packed(output, report, diff))
         return
-    text = io.StringIO()
-
-    def compute() -> bytes:
-        _pack(_parts(output, report, diff), text)
-        return text.getvalue().encode("ascii")
-
     known = [_sum(each) for each in files]
-    stream.write(remembered_bytes("page", known, compute).decode("ascii"))
+    stream.write(remembered_bytes("page", known, lambda: _packed(output, report, diff).encode()).decode("ascii"))
 
 
 def _sum(path: Path) -> bytes:
@@ -54,16 +51,55 @@ def _sum(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _pack(parts: Iterator[str], stream: TextIO) -> None:
-    packer = zlib.compressobj(9)
-    left = b""
-    for part in parts:
-        left += packer.compress(part.encode("ascii"))
-        whole = len(left) // 57 * 57  # 57 bytes are a line of 76 characters
-        if whole:
-            stream.write(base64.encodebytes(left[:whole]).decode("ascii"))
-            left = left[whole:]
-    stream.write(base64.encodebytes(left + packer.flush()).decode("ascii"))
+def _packed(output: Output, report: Report, diff: Diff | None) -> str:
+    """All of it, as lines of base64."""
+    tables = _Tables()
+    stream = _Stream()
+    stream.write(_kept(output, tables))
+    stream.append(_removed(output, tables))
+    stream.write(_rest(report, diff, tables))
+    return base64.encodebytes(stream.close()).decode("ascii")
+
+
+class _Stream:
+    """A zlib stream (RFC 1950) of parts that were deflated each by itself."""
+
+    def __init__(self) -> None:
+        self._data = bytearray(b"\x78\xda")  # a window of 32 KiB, the best compression
+        self._sum = zlib.adler32(b"")
+
+    def write(self, texts: Iterable[str]) -> None:
+        """The next part."""
+        self._data += _deflated(self._counted(texts))
+
+    def append(self, packed: bytes) -> None:
+        """The next part, deflated already."""
+        self._data += packed
+        reader = zlib.decompressobj(-15)
+        while text := reader.decompress(packed, _PIECE):
+            self._sum = zlib.adler32(text, self._sum)
+            packed = reader.unconsumed_tail
+
+    def _counted(self, texts: Iterable[str]) -> Iterator[bytes]:
+        for text in _joined(texts):
+            self._sum = zlib.adler32(text, self._sum)
+            yield text
+
+    def close(self) -> bytes:
+        """All of it."""
+        return bytes(self._data) + b"\x03\0" + self._sum.to_bytes(4, "big")  # a last block that is empty
+
+
+def _joined(texts: Iterable[str]) -> Iterator[bytes]:
+    rest = iter(texts)
+    while some := list(islice(rest, _BATCH)):
+        yield "".join(some).encode("ascii")
+
+
+def _deflated(texts: Iterable[bytes]) -> bytes:
+    """A part that others may stand beside: it ends at a byte and refers to nothing before it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"".join(map(packer.compress, texts)) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 class _Table:
@@ -111,6 +147,10 @@ class _Tables:
             row = replace(row, entry=entry)
         return [*self.common(row), *more]
 
+    def named(self) -> tuple[list[Any], list[Any]]:
+        """What removed rows may add to."""
+        return list(self.packages.numbers), list(self.marks.numbers)
+
     def value(self) -> dict[str, Any]:
         return {
             "packages": list(self.packages.numbers),
@@ -120,17 +160,41 @@ class _Tables:
         }
 
 
-def _parts(output: Output, report: Report, diff: Diff | None) -> Iterator[str]:
-    tables = _Tables()
-    opening = '{"kept":['
+def _kept(output: Output, tables: _Tables) -> Iterator[str]:
+    yield '{"kept":['
+    comma = ""
     for kept in output.manifest():
-        yield opening + _encode(tables.kept(kept))
-        opening = ","
-    yield ("" if opening == "," else opening) + '],"removed":['
-    opening = ""
-    for gone in islice(output.removed(), MOST_REMOVED):
-        yield opening + _encode(tables.removed(gone))
-        opening = ","
+        yield comma + _encode(tables.kept(kept))
+        comma = ","
+    yield '],"removed":['
+
+
+def _removed(output: Output, tables: _Tables) -> bytes:
+    """The removed rows, deflated; what they add to the tables is added."""
+    before = tables.named()
+
+    def rows() -> Iterator[str]:
+        comma = ""
+        for each in islice(output.removed(), MOST_REMOVED):
+            yield comma + _encode(tables.removed(each))
+            comma = ","
+
+    def compute() -> bytes:
+        packed = _deflated(_joined(rows()))
+        added = [now[len(was) :] for was, now in zip(before, tables.named(), strict=True)]
+        return _encode(added).encode() + b"\n" + packed
+
+    content = (_sum(output.removed_file), _encode(before).encode())
+    added, _, packed = remembered_bytes("removed rows of a page", content, compute).partition(b"\n")
+    packages, marks = json.loads(added)
+    for each in packages:
+        tables.packages(tuple(each))
+    for each in marks:
+        tables.marks(each)
+    return packed
+
+
+def _rest(report: Report, diff: Diff | None, tables: _Tables) -> Iterator[str]:
     changed = _encode(changes(diff) if diff else None)
     slim_report = {
         name: _clean(value) for name, value in report_value(report).items() if name in ("packages", "unsure")

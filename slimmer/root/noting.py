@@ -39,6 +39,25 @@ class _Notes:
         self.said: dict[tuple[str, int, str], str] = {}  # reader, limit, arguments → digest of what it said
         self.whole = False  # all of it counts, and its times and attributes too
 
+    @property
+    def tell(self) -> bool:
+        """Whether anything was asked."""
+        return bool(self.whole or self.beginnings or self.said or self.lowest or self.highest < LARGEST)
+
+    def row(self) -> list[object]:
+        """As JSON has it."""
+        said = [[*key, digest] for key, digest in self.said.items()]
+        return [self.whole, self.lowest, self.highest, list(self.beginnings.items()), said]
+
+    def joined(self, other: _Notes) -> _Notes:
+        """What was asked by either. Of two digests of one thing that are not the same the file changed in between."""
+        both = _Notes(self.size)
+        both.lowest, both.highest = max(self.lowest, other.lowest), min(self.highest, other.highest)
+        both.beginnings = {**self.beginnings, **other.beginnings}
+        both.said = {**self.said, **other.said}
+        both.whole = self.whole or other.whole
+        return both
+
 
 class Measured(int):
     """A file's size, or the sum of several, that notes what was made of it: compared with a limit, or used otherwise.
@@ -151,19 +170,12 @@ class NotingRoot(Root):
         self._notes: dict[str, _Notes] = {}
         self._entries: dict[str, Entry | None] = {}
 
-    def notes(self) -> bytes:
-        """For `holds`."""
-        rows = {
-            path: [
-                each.whole,
-                each.lowest,
-                each.highest,
-                list(each.beginnings.items()),
-                list(map(_row, each.said.items())),
-            ]
-            for path, each in self._notes.items()
-            if each.whole or each.beginnings or each.said or each.lowest or each.highest < LARGEST
-        }
+    def notes(self, others: NotingRoot | None = None) -> bytes:
+        """For `holds`; with what another one of the same root was asked."""
+        rows = {path: each.row() for path, each in self._notes.items() if each.tell}
+        for path, each in others._notes.items() if others is not None else ():
+            if each.tell:
+                rows[path] = each.row() if path not in rows else each.joined(self._notes[path]).row()
         return json.dumps(rows, separators=(",", ":")).encode()
 
     @property
@@ -299,10 +311,6 @@ def _same(row: Any, entry: Entry, root: Root) -> bool:
     except SlimmerError:
         return False
     return True
-
-
-def _row(item: tuple[tuple[str, int, str], str]) -> list[str | int]:
-    return [*item[0], item[1]]
 
 
 def _sum(data: bytes) -> str:

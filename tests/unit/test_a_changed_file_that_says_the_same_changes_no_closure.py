@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -15,10 +16,11 @@ from slimmer.closure.worklist import grow
 from slimmer.facts.remember import keep, reader_called, recall, using
 from slimmer.facts.store import FactStore
 from slimmer.pipeline import known as knowing
-from slimmer.pipeline import plan
+from slimmer.pipeline import output, plan
 from slimmer.pipeline.outputs import CheckMode, Outputs
 from slimmer.pipeline.trace import build
 from slimmer.recipe import Recipe, Run, Source
+from slimmer.report.write import write_removed
 from slimmer.root import state as states
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.fingerprint import fingerprint
@@ -135,9 +137,9 @@ def test_a_line_that_moved_is_another_reason(work: Path, grown: Callable[[], int
 
 
 def test_a_file_put_in_the_place_of_another_and_a_file_of_the_same_content(
-    work: Path, grown: Callable[[], int]
+    work: Path, grown: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = built(work)
+    built(work)
     for name in ("app/main.py", "usr/bin/tac", f"{LIB[1:]}/a.py"):
         path = work / "root" / name
         was = path.stat()
@@ -148,7 +150,63 @@ def test_a_file_put_in_the_place_of_another_and_a_file_of_the_same_content(
     grown()
     second = built(work)
     assert grown() == 0
-    assert first.keys() == second.keys()
+    assert second == cold(work, monkeypatch)
+
+
+STATUS = "Package: tac\nStatus: install ok installed\nVersion: {}\nArchitecture: all\n\n"
+PACKAGES: dict[str, str | bytes | None] = {
+    "var/lib/dpkg/status": STATUS.format(1),
+    "var/lib/dpkg/info/tac.list": "/.\n/usr\n/usr/bin\n/usr/bin/tac\n/usr/share/tac\n",
+    "usr/share/tac": "t",
+    "var/lib/dpkg/info/tac.md5sums": "",
+}
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often the rows of removed paths were written since it was asked last."""
+    count = 0
+
+    def counted(*args: object) -> int:
+        nonlocal count
+        count += 1
+        return write_removed(*args)  # type: ignore[arg-type]
+
+    def asked() -> int:
+        nonlocal count
+        was, count = count, 0
+        return was
+
+    monkeypatch.setattr(output, "write_removed", counted)
+    return asked
+
+
+def test_what_is_removed_is_listed_anew_only_when_it_may_be_another_list(
+    work: Path, listed: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(work / "root", PACKAGES)
+    os.link(work / "root/srv/more/page", work / "root/srv/more/linked")
+    assert b'"version": "1"' in built(work)["removed.json"]
+    changes: tuple[tuple[str, str, int], ...] = (
+        ("app/main.py", f"{MAIN}# longer\n", 0),
+        ("app/main.py", f"# first\n{MAIN}", 0),  # another closure of the same paths
+        ("usr/bin/python3.11", "#!/bin/other\n", 0),
+        ("app/main.py", f"import c\n{MAIN}", 1),
+        ("srv/more/page", "-----BEGIN RSA PRIVATE KEY-----\n", 1),
+        ("usr/bin/tac", "other", 1),
+        ("var/lib/dpkg/status", STATUS.format(2), 1),
+        ("var/lib/dpkg/info/tac.list", "/.\n/usr\n/usr/bin\n/usr/bin/tac\n", 1),
+        ("app/main.py", f"import c\n{MAIN}# longer\n", 0),
+    )
+    for name, text, times in changes:
+        (work / "root" / name).write_text(text)
+        listed()
+        found = built(work)
+        assert listed() == times, (name, text)
+        assert built(work) == found
+        assert listed() == 0
+        assert found == cold(work, monkeypatch), name
+    assert b'"version": "2"' in found["removed.json"]
 
 
 LINES = (

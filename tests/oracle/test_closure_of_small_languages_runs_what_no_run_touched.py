@@ -54,7 +54,53 @@ BEGIN {
     ("/srv/awk/report", "/srv/awk/start.sh"),
     (("/srv/awk/report",), ("/srv/awk/report", "Y"), ("/srv/awk/report", "Y", "x"), ("/srv/awk/start.sh",)),
 )
-SCRIPTS = {"awk": AWK}
+GNUPLOT = Script(
+    {
+        "/srv/gnuplot/report": """#!/usr/bin/gnuplot
+set loadpath 'styles'
+set terminal dumb size 40,10
+set title system("date -u -d @0 +%Y")
+load 'grid.gp'
+if (ARGC > 0) { plot sprintf("< sort -%s data", ARG1) with lines; set label "`uname`" at 1,1; replot }
+!tac data
+plot 'data', "< tail -n +2 data"
+""",
+        "/srv/gnuplot/styles/grid.gp": "set grid\nset xlabel system('wc -l < data')",
+        "/srv/gnuplot/data": "3\n1\n2\n",
+        "/srv/gnuplot/start.sh": "#!/bin/sh\ngnuplot <<E\nset terminal dumb 40 9\nset title '`id -u`'\nplot x\nE\n",
+    },
+    ("/srv/gnuplot/report", "/srv/gnuplot/start.sh"),
+    (
+        ("/srv/gnuplot/report",),
+        ("gnuplot", "-c", "/srv/gnuplot/report", "n"),
+        ("gnuplot", "-c", "/srv/gnuplot/report", "r", "y"),
+        ("/srv/gnuplot/start.sh",),
+    ),
+)
+PROLOG = Script(
+    {
+        "/srv/prolog/main.pl": """#!/usr/bin/env swipl
+:- initialization(main, main).
+:- use_module(library(process)).
+:- use_module(own/shapes).
+main([]) :- area(circle(2), A), format("~2f~n", [A]).
+main([late|_]) :- use_module(library(http/json)), foldl([X, B, C]>>(C is B + X), [1, 2, 3], 0, S), writeln(S),
+    string_codes("ab", L), sumlist(L, T),
+    writeln(T), use_module(library(assoc)), list_to_assoc([a-1], M), get_assoc(a, M, V), writeln(V),
+    atom_json_term('{"a": [1, 2]}', J, []), print(J), nl, format_time(atom(Y), '%Y', 0), writeln(Y),
+    sha_hash(abc, H, []), hash_atom(H, Hex), writeln(Hex), split_string("a b", " ", "", P), writeln(P).
+main([start|_]) :- process_create(path(date), ['-u', '-d', '@0', '+%Y'], [stdout(pipe(O))]), read_string(O, _, S),
+    write(S), shell('uname -s'), format(string(C), "echo ~w | rev", [abc]), shell(C, 0),
+    setup_call_cleanup(open(pipe('sort -r /srv/prolog/words'), read, I), read_string(I, _, W), close(I)), write(W).
+main([wrong|_]) :- catch(atom_length(_, _), E, (print_message(error, E))), assertion(true), nb_setval(a, 1).
+""",
+        "/srv/prolog/own/shapes.pl": ":- module(shapes, [area/2]).\narea(circle(R), A) :- A is pi * R ** 2.\n",
+        "/srv/prolog/words": "b\na\n",
+    },
+    ("/srv/prolog/main.pl",),
+    tuple(("/srv/prolog/main.pl", *more) for more in ((), ("late",), ("start",), ("wrong",))),
+)
+SCRIPTS = {"awk": AWK, "gnuplot": GNUPLOT, "prolog": PROLOG}
 
 
 @pytest.mark.parametrize("language", SCRIPTS)

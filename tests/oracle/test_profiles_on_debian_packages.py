@@ -291,7 +291,20 @@ CASES = {
 # Profiles that are lists for other rules, or whose packages are large or not Debian's.
 ELSEWHERE = {
     *("application", "busybox", "cgit", "colour", "configuration", "documentation", "programs", "fhs", "ffmpeg", "icu"),
-    *("node", "sqlite", "words", "dnsmasq", "lighttpd", "octave", "r", "servers", "shell", "tomcat", "workflows"),
+    *(
+        "node",
+        "sqlite",
+        "words",
+        "dnsmasq",
+        "lighttpd",
+        "octave",
+        "prolog",
+        "r",
+        "servers",
+        "shell",
+        "tomcat",
+        "workflows",
+    ),
 }
 
 

@@ -4,7 +4,7 @@
     python3 -uWignore -c CODE       u is a flag, W takes the rest of its word, c ends the options
     node --require ./a app.js       a module first, then the program
 
-Sources: perlrun, python(1), ruby(1), php(1) and "Command-line API" of Node.js.
+Sources: perlrun, python(1), ruby(1), php(1), swipl(1) and "Command-line API" of Node.js.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def _long(**letters: str) -> dict[str, str]:
 
 
 GRAMMARS: Mapping[str, Grammar] = {
+    # A goal (-g, -t) is a call of what the file defines.
+    "swipl": Grammar(valued="gtpxo", files="sfl"),
     "python": Grammar(code="c", valued="WXQ", files="", ends="cm", modules="m", long=_long(X="check-hash-based-pycs")),
     "perl": Grammar(code="eE", valued="I", attached="iFCDxdV", octal="0l", modules="mM", load="use {};"),
     "ruby": Grammar(

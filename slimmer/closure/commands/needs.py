@@ -25,7 +25,9 @@ BUILTINS = frozenset(
 # Libraries offer to show a file to whoever sits before the screen; an image has no screen, and these bring much along.
 DESKTOP = frozenset({"open", "xdg-open", "gnome-open", "kde-open", "exo-open", "www-browser", "x-www-browser"})
 DEEPEST = 6  # levels of `sh -c` inside `sh -c`
-UNMARKED = frozenset({"awk"})  # languages whose programs no suffix need tell: they are read where a command names them
+UNMARKED = frozenset(
+    {"awk", "gnuplot", "swipl"}
+)  # languages whose programs no suffix need tell: they are read where a command names them
 LARGEST = 1 << 20  # bytes of a script; what is larger is an archive with a script in front
 Embedded = Callable[[View, str, Reason], Iterator[Need]]  # program text in an argument → needs
 

@@ -15,7 +15,7 @@ from slimmer.closure.commands.interpreters import Code, File, Module, interprete
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "rbash", "posh", "yash"})
 LAUNCHERS = frozenset({"java", "jsvc"})
-INTERPRETERS = re.compile(r"(?:pypy)?(python|perl|ruby|node|nodejs|php)[\d.]*$")
+INTERPRETERS = re.compile(r"(?:pypy)?(python|perl|ruby|node|nodejs|php|swipl)[\d.]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,8 @@ def effects(words: Sequence[str], document: str = "", *, inner: bool = False, de
         yield from _tar(arguments)
     elif name in AWKS:
         yield from _awk(arguments, document)
+    elif name == "gnuplot" or name.startswith("gnuplot-"):
+        yield from _gnuplot(arguments, document)
     elif name == "start-stop-daemon":
         yield from _daemon(arguments)
     elif name == "sort":
@@ -280,6 +282,25 @@ def _awk(arguments: list[str], document: str) -> Iterator[Effect]:
             break
     if any(programs):
         yield Code("awk", "\n".join((*values, *programs)))
+
+
+def _gnuplot(arguments: list[str], document: str) -> Iterator[Effect]:
+    """Scripts in files, in `-e`, and in what it reads where it is given neither: gnuplot(1)."""
+    pending, given = [*arguments], False
+    while pending:
+        word = pending.pop(0)
+        if word == "-e":
+            yield from (Code("gnuplot", text) for text in pending[:1] if text)
+            given, pending = True, pending[1:]
+        elif word == "-c" or (word and not word.startswith("-")):
+            yield from (File("gnuplot", path) for path in ([word] if word != "-c" else pending[:1]) if path)
+            given = True
+            if word == "-c":
+                return  # the rest are the script's own
+        elif word == "-":
+            given = False
+    if document and not given:
+        yield Code("gnuplot", document)
 
 
 def _daemon(arguments: list[str]) -> Iterator[Effect]:

@@ -16,6 +16,7 @@ from slimmer.closure.languages.environment import EnvironmentRule
 from slimmer.closure.languages.erlang.rule import ErlangRule
 from slimmer.closure.languages.foreign import ForeignLibraryRule
 from slimmer.closure.languages.formats import FormatRule
+from slimmer.closure.languages.gnuplot.rule import GnuplotRule, gnuplot_text
 from slimmer.closure.languages.java.classes import JavaClassesRule
 from slimmer.closure.languages.java.jars import JavaArchivesRule
 from slimmer.closure.languages.java.rule import JavaRule, java_text
@@ -25,6 +26,7 @@ from slimmer.closure.languages.mentions import MentionRule
 from slimmer.closure.languages.node.rule import NodeRule, node_text
 from slimmer.closure.languages.perl.rule import PerlRule, perl_text
 from slimmer.closure.languages.php.rule import PhpRule
+from slimmer.closure.languages.prolog.rule import PrologRule, prolog_text
 from slimmer.closure.languages.python.rule import PythonRule, python_text
 from slimmer.closure.languages.r.rule import RRule
 from slimmer.closure.languages.ruby.rule import RubyRule, ruby_text
@@ -48,6 +50,8 @@ INLINE: Mapping[str, Embedded] = MappingProxyType(
         "ruby": ruby_text,
         "java": java_text,
         "awk": _awk_text,
+        "gnuplot": gnuplot_text,
+        "swipl": prolog_text,
     }
 )
 
@@ -68,6 +72,8 @@ LANGUAGE_RULES: tuple[type[LanguageRule], ...] = (
     RRule,
     MakeRule,
     AwkRule,
+    GnuplotRule,
+    PrologRule,
     CompiledRule,
     ConfigurationRule,
     FormatRule,

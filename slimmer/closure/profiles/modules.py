@@ -21,7 +21,7 @@ from typing import Any
 from slimmer.closure.profiles.values import Values
 from slimmer.toml_position import Place
 
-LANGUAGES = ("perl", "python", "r", "ruby")
+LANGUAGES = ("perl", "prolog", "python", "r", "ruby")
 
 
 def _nothing() -> Mapping[str, Any]:

@@ -1,0 +1,1 @@
+"""gnuplot: commands that scripts start, and files that they load and plot."""

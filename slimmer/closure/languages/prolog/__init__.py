@@ -1,0 +1,1 @@
+"""Prolog: consulted files and libraries, foreign libraries, and started programs."""

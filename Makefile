@@ -14,8 +14,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # make test TESTS="tests/unit -k recipe": these only.
 TESTS ?=
-# Data in, data out on all cores; what starts real programs one by one, since it looks at all that runs.
-ALL = $(BIN)/python -m pytest -q -n auto tests/unit; unit=$$?; $(BIN)/python -m pytest tests/apps tests/oracle && exit $$unit
+# On all cores, but for those that look at all that runs. Each part is run, whatever another one found.
+PYTEST := $(BIN)/python -m pytest
+SLOW := tests/apps tests/oracle
+ALL = failed=0; $(PYTEST) -q -n auto tests/unit || failed=1; \
+	$(PYTEST) -n auto --dist loadfile -m "not alone" $(SLOW) || failed=1; \
+	$(PYTEST) -m alone $(SLOW) || failed=1; exit $$failed
 
 .PHONY: demo test check test-all-pythons lint types bench reproduce fmt dist pyz image docs clean
 

@@ -15,6 +15,10 @@ settings.load_profile("house")
 os.environ.pop("CI", None)
 
 HERE = Path(__file__).parent
+# Modules that look at all that runs on the machine, use up what all share, or are about moments.
+ALONE = tuple(
+    f"test_{each}_" for each in ("recorder", "sandbox", "signals", "somebody", "bad_input", "few_descriptors")
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,3 +26,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         room = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         item.add_marker("unit" if room == "unit" else "slow")
+        if room != "unit" and item.path.name.startswith(ALONE):
+            item.add_marker("alone")

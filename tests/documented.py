@@ -18,7 +18,7 @@ import pytest
 
 from fixtures.roots import RootUnavailable
 from tests.producers import archive, busybox
-from tests.reach import installed
+from tests.reach import APPLICATIONS, fat_root, installed
 from tests.support import root_of
 from tests.unit.imagemaker import Item, digest, tar
 
@@ -98,6 +98,27 @@ def php_archives(place: Path) -> None:
     web = root_of("nginx-light", overlay=FIXTURES / "web")
     config = {"Cmd": ["nginx", "-c", "/app/nginx.conf"], "ExposedPorts": {"8080/tcp": {}}}
     root_archive(web, config, place / "nginx.tar")
+
+
+def spring_boot_archive(place: Path) -> None:
+    """shop.tar. Skips where no Debian root can be made.
+
+    The registries that the tests use carry nothing of Spring Boot itself: the archive has its form (classes and
+    archives inside one archive, a launcher that reads them there), and an application of our own.
+    """
+    (application,) = (each for each in APPLICATIONS if each.name == "boot")
+    try:
+        root = fat_root(application)
+    except RootUnavailable as error:
+        pytest.skip(str(error))
+    config = {
+        "Entrypoint": ["java", "-jar", "/srv/shop/shop.jar"],
+        "Cmd": ["8080"],
+        "User": "1000",
+        "Env": ["PATH=/usr/bin:/bin", "HOME=/tmp"],
+        "ExposedPorts": {"8080/tcp": {}},
+    }
+    root_archive(root, config, place / "shop.tar")
 
 
 def next_archive(place: Path) -> None:

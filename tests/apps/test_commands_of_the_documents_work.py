@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.apps.conftest import HOUSE
-from tests.documented import application_archive, django_archives, next_archive, php_archives
+from tests.documented import application_archive, django_archives, next_archive, php_archives, spring_boot_archive
 from tests.support import needs_root
 
 DOCS = HOUSE / "docs"
@@ -26,6 +26,7 @@ PAGES = {
     "php-fpm": php_archives,
     "pipelines": None,
     "reviewing": None,
+    "spring-boot": spring_boot_archive,
 }
 BLOCK = re.compile(r"^( *)```(sh|toml|yaml)(?: ([^\n]+))?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 pytestmark = [needs_root, pytest.mark.timeout(600)]

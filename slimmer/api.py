@@ -18,7 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimmer import recipe as recipes
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import Budget
 from slimmer.checks.compare import Comparison, Verdict
 from slimmer.closure.model import ClosureWarning, LevelSize, Reason
 from slimmer.errors import CheckFailed, IncompleteRecording, SlimmerError, UsageProblem

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from slimmer import __version__
 from slimmer.batch.model import Job, Outcome, Status, parse_job
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import Budget
 from slimmer.errors import CheckFailed, Interrupted, SlimmerError
 from slimmer.exercise.observer import Observer
 from slimmer.image.layout import layout_in, read_layout

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from slimmer.checks.challenge.model import QUESTIONS
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import QUESTIONS, Budget
 from slimmer.cli import company
 from slimmer.cli.interrupts import continue_on_option
 from slimmer.errors import SlimmerError, UsageProblem

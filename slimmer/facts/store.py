@@ -24,14 +24,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = 1  # of the table
+VERSION = 2  # of the table
 LIMIT = 1 << 30  # bytes of the database
 NAME = "facts.sqlite"
 _BATCH = 8 << 20  # bytes that wait to be written
 _DAY = 86_400
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _OF_THE_MACHINE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM)
-_TABLE = "CREATE TABLE IF NOT EXISTS facts (key BLOB PRIMARY KEY, value BLOB, sum BLOB, used INTEGER) WITHOUT ROWID"
+# With row numbers: keys beside large values, as WITHOUT ROWID has them, make a deep tree of four keys a page.
+_TABLE = "CREATE TABLE IF NOT EXISTS facts (key BLOB PRIMARY KEY, value BLOB, sum BLOB, used INTEGER)"
 
 
 @dataclass(frozen=True, slots=True)

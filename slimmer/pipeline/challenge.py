@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slimmer.checks.challenge.model import Findings
-from slimmer.checks.challenge.run import Budget, Challenge
+from slimmer.checks.challenge.model import Budget, Findings
+from slimmer.checks.challenge.run import Challenge
 from slimmer.checks.challenge.subject import Subject
-from slimmer.closure.model import Application
 from slimmer.closure.profiles.load import load_all
 from slimmer.exercise.place import Place
 from slimmer.exercise.source import Opened
 from slimmer.packages.model import PackageIndex
-from slimmer.recipe import Recipe, environment_of
+from slimmer.pipeline.configuration import application_of
+from slimmer.recipe import Recipe
 from slimmer.root.model import Root
 from tracer.errors import TracerError
 from tracer.recording import Recording
@@ -57,22 +56,3 @@ class Asking:
             found = Findings(why_not=str(error))
         self.say(f"challenge: {found.summary()}")
         return found
-
-
-def application_of(opened: Opened, recipe: Recipe) -> Application:
-    """How the image will be started, for the rules."""
-    start = opened.place.start
-    run = recipe.runs[0] if recipe.runs else None
-    # What the image starts need not be what was run.
-    others = [start.argv] if run and run.command else []
-    others += [run.command for run in recipe.runs[1:]]
-    others += [start.health] if recipe.image.healthcheck else []
-    others += [argv for run in recipe.runs for argv in run.exec]
-    return Application(
-        argv=(run.command if run and run.command else start.argv),
-        env={**start.env, **(environment_of(run, os.environ) if run else {})},
-        user=(run.user if run and run.user is not None else start.user),
-        workdir=(run.workdir if run and run.workdir else start.workdir) or "/",
-        executables=tuple(dict.fromkeys(argv[0] for argv in others if argv)),
-        volumes=(*opened.config.volumes, *recipe.image.volume),
-    )

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from slimmer.closure.model import Application
 from slimmer.exercise.place import Place
 from slimmer.exercise.probe import PORTS
+from slimmer.exercise.source import Opened
 from slimmer.image.config import ImageConfig
 from slimmer.image.platform import platform_of
-from slimmer.recipe import DEFAULT_PATH, Recipe, Run
+from slimmer.recipe import DEFAULT_PATH, Recipe, Run, environment_of
 from slimmer.root.model import Root
 from slimmer.values import LAST_PORT, natural
 
@@ -84,3 +86,22 @@ def _ports(run: Run) -> tuple[str, ...]:
         if port:
             return (f"{port}/tcp",)
     return ()
+
+
+def application_of(opened: Opened, recipe: Recipe) -> Application:
+    """How the image will be started, for the rules."""
+    start = opened.place.start
+    run = recipe.runs[0] if recipe.runs else None
+    # What the image starts need not be what was run.
+    others = [start.argv] if run and run.command else []
+    others += [run.command for run in recipe.runs[1:]]
+    others += [start.health] if recipe.image.healthcheck else []
+    others += [argv for run in recipe.runs for argv in run.exec]
+    return Application(
+        argv=(run.command if run and run.command else start.argv),
+        env={**start.env, **(environment_of(run, os.environ) if run else {})},
+        user=(run.user if run and run.user is not None else start.user),
+        workdir=(run.workdir if run and run.workdir else start.workdir) or "/",
+        executables=tuple(dict.fromkeys(argv[0] for argv in others if argv)),
+        volumes=(*opened.config.volumes, *recipe.image.volume),
+    )

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import Budget
 from slimmer.image.archive import split_tag
 from slimmer.image.layout import check_ref
 from slimmer.pipeline.lock import LockOptions, try_lock

@@ -10,13 +10,11 @@ from dataclasses import dataclass, field, replace
 from slimmer.closure import essentials
 from slimmer.closure.binaries import plugins
 from slimmer.closure.commands import shells
-from slimmer.closure.languages.python.unused import unused
 from slimmer.closure.model import Application, ClosureWarning, Level, LevelSize, Need, Omission, Reason, Rule, View
 from slimmer.closure.ownership.application import dropped
 from slimmer.closure.ownership.scanner_metadata import ScannerRule
 from slimmer.closure.profiles import load
 from slimmer.closure.profiles.drops import Dropped
-from slimmer.closure.rules import rules_for
 from slimmer.closure.worklist import Closure, grow
 from slimmer.elf import ldcache, versions
 from slimmer.errors import SlimmerError
@@ -140,6 +138,10 @@ def _grow(
     hidden: Sequence[str],
     told: Callable[[int], None],
 ) -> Grown:
+    # Where the closure is known already, the rules need not be loaded.
+    from slimmer.closure.languages.python.unused import unused
+    from slimmer.closure.rules import rules_for
+
     reach = recipe.reach
     loaded = load.load_all(reach.profiles, reach.no_profiles)
     scanners = [ScannerRule()] if reach.scanner_data else []

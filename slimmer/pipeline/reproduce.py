@@ -19,7 +19,7 @@ from slimmer.image.compress import Compression
 from slimmer.image.layout import Layout, layout_in, read_layout, verify_layers
 from slimmer.image.members import members
 from slimmer.packages.index import index
-from slimmer.pipeline.challenge import application_of
+from slimmer.pipeline.configuration import application_of
 from slimmer.pipeline.output import write_image
 from slimmer.pipeline.plan import make_plan
 from slimmer.recipe import Recipe

@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import Budget
 from slimmer.checks.compare import Verdict
 from slimmer.checks.run import unperformed, verify, verify_image
 from slimmer.errors import IncompleteRecording, SlimmerError
@@ -23,11 +24,11 @@ from slimmer.facts.remember import usual
 from slimmer.image.config import ImageConfig
 from slimmer.image.layout import Image
 from slimmer.image.times import MtimePolicy
-from slimmer.packages.index import index
+from slimmer.packages.index import Index, index
 from slimmer.pipeline import incomplete
 from slimmer.pipeline.acceptance import accept
 from slimmer.pipeline.attributes import require_known
-from slimmer.pipeline.challenge import Asking, application_of
+from slimmer.pipeline.configuration import application_of
 from slimmer.pipeline.known import Known, known
 from slimmer.pipeline.lock import held
 from slimmer.pipeline.output import epoch_of, mtime_policy, write_image, write_review
@@ -51,6 +52,9 @@ from slimmer.root.noting import noting
 from tracer.recording import Recording, load, merge_all
 from tracer.runner import session_directory
 from tracer.session import Session
+
+if TYPE_CHECKING:
+    from slimmer.pipeline.challenge import Asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ def check_output(
     progress.say("running the slim image")
     asking = None
     if challenge is not None:
-        asking = Asking(opened, recipe, recording, index(opened.root), challenge, progress.say).put
+        asking = _asking(opened, recipe, recording, index(opened.root), challenge, progress.say).put
     verdict = verify_image(opened, directory / "image", recipe, progress.observer, reference, asking)
     known = verdict.repairs(()) if verdict.performed and rounds and not verdict.unusable else ()
     if not known:
@@ -198,6 +202,14 @@ def check_output(
         # What the challenge found it finds again, and then knows what its repairs came to.
         job = Job(opened, recording, recipe, reference=reference, repairs=() if verdict.passed else known)
         return finish(space, job, Outputs(directory, rounds=rounds, challenge=challenge), progress).verdict
+
+
+def _asking(
+    opened: Opened, recipe: Recipe, recording: Recording, packages: Index, budget: Budget, say: Callable[[str], None]
+) -> Asking:
+    from slimmer.pipeline.challenge import Asking  # who asks nothing need not wait until it is imported
+
+    return Asking(opened, recipe, recording, packages, budget, say)
 
 
 def _reference(opened: Opened, recipe: Recipe, progress: Progress) -> Performed:
@@ -272,7 +284,9 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
     former = known(opened.root, job.recording, application, recipe, packages.root)
     hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
     challenge = outputs.challenge
-    asking = Asking(opened, recipe, job.recording, packages, challenge, progress.say) if challenge is not None else None
+    asking = (
+        _asking(opened, recipe, job.recording, packages, challenge, progress.say) if challenge is not None else None
+    )
     repairs = Repairs(
         [*recipe.repairs, *job.repairs],
         rounds=outputs.rounds if outputs.repair else 0,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.roots import RootUnavailable, debian_root
-from slimmer.checks.challenge.run import Budget
+from slimmer.checks.challenge.model import Budget
 from slimmer.pipeline.outputs import Outputs
 from slimmer.pipeline.progress import Progress
 from slimmer.pipeline.trace import Result, check_output, trace

@@ -16,6 +16,14 @@ MOST_REPAIRED = 32 << 20  # bytes that one question may bring back; above, it st
 MOST_FOR_LIBRARY = 1 << 20  # where it is about a part of a library that nobody is known to use
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be asked. `seconds`, in each root, is a last net."""
+
+    questions: int = QUESTIONS
+    seconds: float = SECONDS
+
+
 class Topic(enum.StrEnum):
     """What a question is about."""
 

@@ -10,7 +10,7 @@ from slimmer.checks.challenge import modules
 from slimmer.checks.challenge.ask import Asked, ask
 from slimmer.checks.challenge.differences import differences, suspects
 from slimmer.checks.challenge.effect import Brought, futile
-from slimmer.checks.challenge.model import QUESTIONS, SECONDS, Difference, Findings, Question, Reply, Topic
+from slimmer.checks.challenge.model import Budget, Difference, Findings, Question, Reply, Topic
 from slimmer.checks.challenge.questions import questions
 from slimmer.checks.challenge.subject import Subject
 from slimmer.checks.compare import misses
@@ -24,14 +24,6 @@ from tracer.session import Isolation
 
 GROUPS = 12  # of questions whose needs are recorded apart
 USES = frozenset({Kind.READ.value, Kind.EXEC.value, Kind.LINK.value, Kind.STAT.value})
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much may be asked. `seconds`, in each root, is a last net."""
-
-    questions: int = QUESTIONS
-    seconds: float = SECONDS
 
 
 @dataclass(slots=True)

@@ -290,21 +290,9 @@ CASES = {
 }
 # Profiles that are lists for other rules, or whose packages are large or not Debian's.
 ELSEWHERE = {
-    *("application", "busybox", "cgit", "colour", "configuration", "documentation", "programs", "fhs", "ffmpeg", "icu"),
-    *(
-        "node",
-        "sqlite",
-        "words",
-        "dnsmasq",
-        "lighttpd",
-        "octave",
-        "prolog",
-        "r",
-        "servers",
-        "shell",
-        "tomcat",
-        "workflows",
-    ),
+    *("accounts", "application", "busybox", "cgit", "colour", "configuration", "documentation", "programs", "fhs"),
+    *("ffmpeg", "icu", "node", "sqlite", "words", "dnsmasq", "lighttpd", "octave", "prolog", "r", "servers", "shell"),
+    *("tomcat", "workflows"),
 }
 
 

@@ -205,3 +205,27 @@ def test_handlers_of_mod_perl_stay_with_it_and_its_build_does_not(tmp_path: Path
     assert not wanted & reached(
         tmp_path, recorded(executed=["/usr/sbin/apache2"], read=[f"{modules}/mod_mime.so"]), rules
     )
+
+
+def test_tools_of_accounts_find_what_their_options_ask_for_where_a_script_starts_them(tmp_path: Path) -> None:
+    files = {f"/etc/{name}": "x" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", "login.defs")}
+    defaults = {
+        "/etc/default/useradd": "SHELL=/bin/sh",
+        "/etc/skel/.profile": "x",
+        "/etc/shadow-maint/useradd-post.d/a": "x",
+    }
+    shown = {"/etc/issue": "x", "/etc/issue.d/a.issue": "x", "/etc/default/su": "x"}
+    other = {"/etc/cron.allow": "x", "/etc/other": "x"}
+    tools = {f"/usr/sbin/{name}": "#755 \x7fELF" for name in ("useradd", "groupadd", "su", "crontab")}
+    packages = {"passwd": Deb({**files, **defaults, **shown, **other, **tools})}
+    accounts = [each for each in load_all() if each.name == "accounts"]
+    cases = (
+        ("useradd", {**files, **defaults}),
+        ("groupadd", files),
+        ("su", shown),
+        ("crontab", {"/etc/cron.allow": ""}),
+    )
+    for tool, expected in cases:
+        top = debian(tmp_path / tool, packages)
+        found = reached(top, recorded(executed=[f"/usr/sbin/{tool}"]), [ProfileRule(accounts)])
+        assert {path for path in found if (top / path[1:]).is_file()} == {*expected}, tool

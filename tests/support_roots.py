@@ -22,11 +22,11 @@ class Owned:
     def owners(self, path: str) -> Sequence[Package]:
         return [package for package, paths in self._files.items() if path in paths]
 
-    def apart(self, directory: str) -> bool:
-        return not any(path.startswith(f"{directory}/") for paths in self._files.values() for path in paths)
+    def listed(self) -> int:
+        return sum(map(len, self._files.values()))
 
-    def claimed(self, directory: str, names: Sequence[str]) -> bool:
-        return False
+    def holders(self, directory: str, names: Sequence[str], carriers: Sequence[str]) -> Mapping[str, Sequence[Package]]:
+        return {name: held for name in names if (held := self.owners(f"{directory}/{name}"))}
 
     def files(self, package: Package) -> Sequence[str]:
         return self._files.get(package, ())

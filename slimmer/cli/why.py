@@ -10,13 +10,15 @@ from typing import Any
 import click
 
 from slimmer.errors import SlimmerError, UsageProblem
+from slimmer.report.model import Tree
 from slimmer.report.output import Output, open_output
 from slimmer.report.why import Answer, Chain, paths_like, why
-from slimmer.report.words import entry_words, package_words, plural, shown, tree_words
+from slimmer.report.words import entry_words, heaviest, package_words, plural, shown, size, some
 from slimmer.report.write import manifest_row, removed_row
 
 FORMAT = "slimmer.why/1"
 _CALL = "syscall:"
+MOST_PACKAGES = 5  # of a directory that is told as a whole
 
 
 @click.command("why")
@@ -115,7 +117,7 @@ def _lines(answer: Answer) -> list[str]:
     lines += ["", "  nothing needed it"]
     if answer.removed and answer.removed.tree:
         where = shown(row.entry.path)
-        lines.append(f"  {where} is told as a whole: {tree_words(answer.removed.tree)} below it, none of a package")
+        lines.append(f"  {where} is told as a whole: {_below(answer.removed.tree)}")
     if row.package:
         lines.append(
             f"  of its package {plural(answer.siblings, 'file')} stay{'s' if answer.siblings == 1 else ''}, "
@@ -125,6 +127,16 @@ def _lines(answer: Answer) -> list[str]:
     if answer.advice:
         lines += ["", "  to keep it:", *(f"    {each}" for each in answer.advice)]
     return lines
+
+
+def _below(tree: Tree) -> str:
+    """What is below a removed directory that has no rows, and of which packages."""
+    held = some([package_words(each.package) for each in heaviest(tree)], MOST_PACKAGES)
+    carry = some([f"{risk.value} {count:,}" for risk, count in tree.risks], len(tree.risks))
+    return (
+        f"{plural(tree.paths, 'path')} ({size(tree.bytes)}) below it, {f'of {held}' if held else 'none of a package'}"
+        + (f"; of them {carry}" if carry else "")
+    )
 
 
 def _chain(chain: Chain) -> list[str]:

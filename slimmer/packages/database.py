@@ -31,6 +31,7 @@ class Database:
     def __init__(self, installed: Iterable[Installed], home: str) -> None:
         self.installed = sorted(installed, key=lambda each: each.package)
         self.home = home  # canonical path of the database's file or directory
+        self._alone = [(each.package,) for each in self.installed]
         self.by_package = {each.package: each for each in self.installed}
         self._single: dict[str, int] = {}
         self._shared: dict[str, list[int]] = {}
@@ -50,18 +51,12 @@ class Database:
             return ()
         numbers = self._shared.get(path)
         if numbers is None:
-            return (self.installed[number].package,)
+            return self._alone[number]  # the same object, so that who counts sees at a glance who holds what
         return [self.installed[each].package for each in numbers]
 
-    def directories(self) -> set[str]:
-        """Every directory in which, or below which, a package lists something; the top is ""."""
-        found: set[str] = set()
-        for path in self._single:
-            above = path.rpartition("/")[0]
-            while above not in found:
-                found.add(above)
-                above = above.rpartition("/")[0]
-        return found
+    def __len__(self) -> int:
+        """How many paths are listed."""
+        return len(self._single)
 
     def lists(self, path: str) -> bool:
         return path in self._single

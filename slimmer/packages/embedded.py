@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from slimmer.packages.model import Package
 from slimmer.packages.scope import PackageScope
@@ -31,6 +31,9 @@ class EmbeddedPackages(PackageScope):
     def owners(self, path: str) -> Sequence[Package]:
         folder, _, name = path.rpartition("/")
         return self._inside(path) if folder == self.home and name in self._names else ()
+
+    def among(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Sequence[Package]]]:
+        return super().among(directory, [name for name in names if name in self._names])
 
     def reaches(self, directory: str) -> bool:
         return False

@@ -8,7 +8,7 @@ once each, and never more than asked, until `packages()` wants them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from slimmer.errors import SlimmerError
 from slimmer.packages import apk, dpkg, gem, golang, java, npm, pypi, rpm
@@ -64,7 +64,6 @@ class Index:
         self._territories: dict[tuple[str, type], PackageScope] = {}
         self._of: dict[Package, PackageScope] = {}
         self._complete = False
-        self._listed: frozenset[str] | None = None  # directories in which, or below which, a database lists something
 
     def owner(self, path: str) -> Package | None:
         for database in self.databases:
@@ -93,17 +92,31 @@ class Index:
             found += database.owners(path)
         return [*found, *self._claimed(path, file=True)]
 
-    def apart(self, directory: str) -> bool:
-        """Whether no package has a part in what is in a directory, as far as can be told without looking into it."""
-        if self._listed is None:
-            self._listed = frozenset(path for database in self.databases for path in database.directories())
-        outer = self._claims_of(directory.rpartition("/")[0])
-        return directory not in self._listed and not any(each.reaches(directory) for each in outer)
+    def listed(self) -> int:
+        return sum(map(len, self.databases))
 
-    def claimed(self, directory: str, names: Sequence[str]) -> bool:
-        """Whether packages of a language are right in a directory that is `apart`; `names` are what it holds."""
-        scopes = (scope for claim in CLAIMS for scope in claim(self.root, self.places, directory, names))
-        return any(not scope.lazy or scope.packages() for scope in scopes)
+    def holders(self, directory: str, names: Sequence[str], carriers: Sequence[str]) -> Mapping[str, Sequence[Package]]:
+        """What `owners_of_file` says of many names right in a directory, of those that are held at all.
+
+        `carriers` are all names in it, of directories too, but for such that say nothing to a language's packages.
+        """
+        found: dict[str, Sequence[Package]] = {}
+        prefix = f"{directory}/"
+        for database in self.databases:
+            for name in names:
+                held = database.owners(prefix + name)
+                if held:
+                    found[name] = [*found[name], *held] if name in found else held
+        for scope in reversed(self._claims_of(directory, carriers)):
+            if scope.home == directory or scope.reaches(directory):
+                for name, held in scope.among(directory, names):
+                    if scope.lazy:
+                        self._of.update((each, scope) for each in held if each not in self._of)
+                    before = found.get(name)
+                    found[name] = held if before is None else _with(before, held)
+        for name in [name for name in found if self.places.is_directory_name(prefix + name)]:
+            del found[name]
+        return found
 
     def installed(self, package: Package) -> Installed | None:
         """The operating system's own record of a package; None for a language's package."""
@@ -192,7 +205,7 @@ class Index:
             found += [each for each in held if each not in found]
         return found
 
-    def _claims_of(self, directory: str) -> tuple[PackageScope, ...]:
+    def _claims_of(self, directory: str, names: Sequence[str] | None = None) -> tuple[PackageScope, ...]:
         if directory == "/":
             directory = ""
         known = self._claims.get(directory)
@@ -201,7 +214,8 @@ class Index:
         if len(self._claims) >= CLAIMS_KEPT:
             self._forget()
         outer = self._claims_of(directory.rpartition("/")[0]) if directory else ()
-        names = self.root.children(directory or "/")
+        if names is None:
+            names = self.root.children(directory or "/")
         own: list[PackageScope] = []
         for claim in CLAIMS:
             for territory in claim(self.root, self.places, directory, names):
@@ -252,6 +266,12 @@ class Index:
                 path = f"{directory}/{name}"
                 if is_directory(self.root, path) and path not in ("/proc", "/sys", "/dev"):
                     pending.append(path)
+
+
+def _with(before: Sequence[Package], more: Sequence[Package]) -> Sequence[Package]:
+    """Both, each once; the same object where nothing is new."""
+    new = [each for each in more if each not in before]
+    return [*before, *new] if new else before
 
 
 def _is_copyright(path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +50,14 @@ class PackageIndex(Protocol):
     def owners_of_file(self, path: str) -> Sequence[Package]:
         """The same for a path that is known to be no directory: cheaper, the root is not asked."""
 
-    def apart(self, directory: str) -> bool:
-        """Whether no package has a part in what is in a directory, as far as can be told without looking into it."""
+    def listed(self) -> int:
+        """How many paths the databases of the operating system's packages list."""
 
-    def claimed(self, directory: str, names: Sequence[str]) -> bool:
-        """Whether packages of a language are right in a directory that is `apart`; `names` are what it holds."""
+    def holders(self, directory: str, names: Sequence[str], carriers: Sequence[str]) -> Mapping[str, Sequence[Package]]:
+        """What `owners_of_file` says of many names right in a directory, of those that are held at all.
+
+        `carriers` are all names in it, of directories too, but for such that say nothing to a language's packages.
+        """
 
     def files(self, package: Package) -> Sequence[str]:
         """Canonical paths that a package holds, directories included, sorted as bytes."""

@@ -66,6 +66,12 @@ class NpmTree(PackageScope):
             return (self._package,) if rest == "package.json" else ()
         return () if "node_modules" in rest.split("/") else (self._package,)
 
+    def among(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Sequence[Package]]]:
+        if not self.home:
+            yield from super().among(directory, names)
+        elif held := self.owners(directory):
+            yield from ((name, held) for name in names)
+
     def reaches(self, directory: str) -> bool:
         return bool(self.owners(directory))
 

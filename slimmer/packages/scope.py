@@ -30,6 +30,13 @@ class PackageScope(abc.ABC):
     def owners(self, path: str) -> Sequence[Package]:
         """Who holds a canonical path that this territory was claimed for."""
 
+    def among(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Sequence[Package]]]:
+        """Those of the names right in a directory, for which it was claimed, that somebody holds."""
+        for name in names:
+            held = self.owners(f"{directory}/{name}")
+            if held:
+                yield name, held
+
     def reaches(self, directory: str) -> bool:
         """Whether it may hold anything in a directory below the one that it was claimed for, or further below."""
         return True

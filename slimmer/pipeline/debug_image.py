@@ -145,7 +145,7 @@ def selected(
     selection: Selection, root: Root, packages: PackageIndex, kept: Iterable[KeptPath], removed: Iterable[RemovedPath]
 ) -> Iterator[str]:
     """Canonical paths of the debug layer, sorted as the removed list is. Raises SlimmerError for an unknown package."""
-    rows = [row for row in _each(root, removed) if _there(root, row)]
+    rows = [row for row in _each(root, packages, removed) if _there(root, row)]
     if selection.everything:
         yield from (row.entry.path for row in rows)
         # Databases of packages tell of what is in the slim image alone: with all files back, so are they.
@@ -175,13 +175,15 @@ def selected(
             yield row.entry.path
 
 
-def _each(root: Root, removed: Iterable[RemovedPath]) -> list[RemovedPath]:
+def _each(root: Root, packages: PackageIndex, removed: Iterable[RemovedPath]) -> list[RemovedPath]:
     """A row for each path, those of trees too, sorted."""
     found: dict[str, RemovedPath] = {}
     for row in removed:
         found[row.entry.path] = row
         for entry in root.walk(row.entry.path) if row.tree else ():
-            found.setdefault(entry.path, RemovedPath(entry))
+            if entry.path not in found:
+                owners = tuple(packages.owners(entry.path)) if row.tree and row.tree.packages else ()
+                found[entry.path] = RemovedPath(entry, owners[0] if owners else None, also=owners[1:])
     return [found[path] for path in sorted(found, key=sort_key)]
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 
 from slimmer.closure.model import ClosureWarning, LevelSize
 from slimmer.packages.model import Package
+from slimmer.report.inodes import Inodes
 from slimmer.report.model import (
     FOLDER_DEPTH,
     PART_SHOWN,
     RISKY_SHOWN,
     Folder,
+    Held,
     KeptPath,
     Mark,
     PackageReport,
@@ -25,8 +27,9 @@ from slimmer.report.model import (
     RiskyPath,
     Subject,
     Total,
+    Tree,
 )
-from slimmer.report.trees import SHARED_OBJECT, Below
+from slimmer.report.trees import SHARED_OBJECT, Below, Links
 from slimmer.root.model import Entry, FileType, sort_key
 
 PACKAGES_LEVEL = "packages"
@@ -39,7 +42,7 @@ class RemovedSums:
 
     totals: tuple[int, int, int, int, int]  # paths, files, bytes, executables, shared objects
     risks: tuple[tuple[str, int], ...]
-    linked: tuple[int, ...]  # of files that have several names: device, inode and size, one after the other
+    linked: tuple[int, ...]  # of files that have several names: device and inode by turns
     packages: tuple[tuple[Package, int, int], ...]  # files, bytes
     folders: tuple[tuple[str, int, int], ...]  # paths, bytes
 
@@ -48,7 +51,7 @@ class ReportBuilder:
     """Rows in by `kept` and `removed`, in any order; the report out by `finish`."""
 
     def __init__(self) -> None:
-        self._kept = _Side()
+        self._kept = _Side(sizes={})
         self._removed = _Side()
         self._added = _Side()
         self._packages: dict[Package, _Sum] = {}
@@ -97,7 +100,7 @@ class ReportBuilder:
         return RemovedSums(
             (side.paths, side.files, side.bytes, side.executables, side.shared_objects),
             tuple((risk.value, count) for risk, count in side.risks.items()),
-            tuple(number for (device, inode), size in side.linked.items() for number in (device, inode, size)),
+            tuple(number for identity in side.linked for number in identity),
             tuple(
                 (each, found.removed_files, found.removed_bytes)
                 for each, found in self._packages.items()
@@ -112,24 +115,30 @@ class ReportBuilder:
         side.paths, side.files, side.bytes, side.executables, side.shared_objects = sums.totals
         side.risks = Counter({Risk(risk): count for risk, count in sums.risks})
         numbers = iter(sums.linked)
-        side.linked = {(device, inode): size for device, inode, size in zip(numbers, numbers, numbers, strict=True)}
+        for device, inode in zip(numbers, numbers, strict=True):
+            side.linked.add(device, inode)
         for package, files, size in sums.packages:
             found = self._sum(package)
             found.removed_files, found.removed_bytes = files, size
         for path, paths, size in sums.folders:
             self._folders.setdefault(path, [0, 0, 0, 0])[2:] = [paths, size]
 
-    def tree(self, below: Below) -> None:
-        """What is below a removed directory and has no rows."""
+    def tree(self, below: Below) -> Tree:
+        """What is below a removed directory and has no rows, as its row tells it."""
+        for links in below.links:
+            below.weighed(links, self._removed.weigh_links(links))
         self._removed.take(below)
         for folder, (paths, size) in below.folders.items():
             weights = self._folders.setdefault(folder, [0, 0, 0, 0])
             weights[2] += paths
             weights[3] += size
-        for entry in below.linked:
-            size = self._removed.weigh(entry)
-            self._removed.add(entry, size, ())
-            self._folder(entry, 2, size)
+        for package, (files, size) in below.packages.items():
+            found = self._sum(package)
+            found.removed_files += files
+            found.removed_bytes += size
+        held = tuple(Held(package, *sums) for package, sums in sorted(below.packages.items()))
+        risks = tuple((risk, below.risks[risk]) for risk in Risk if below.risks[risk])
+        return Tree(below.paths, below.files, below.bytes, held, risks)
 
     def finish(
         self,
@@ -209,25 +218,33 @@ class ReportBuilder:
 
 
 class _Side:
-    def __init__(self) -> None:
+    def __init__(self, sizes: dict[tuple[int, int], int] | None = None) -> None:
+        self.sizes = sizes  # of files that have several names, where the other side asks for them
         self.paths = self.files = self.bytes = self.executables = self.shared_objects = 0
         self.risks: Counter[Risk] = Counter()
-        self.linked: dict[tuple[int, int], int] = {}  # sizes of files that have several names
+        self.linked = Inodes()  # files that have several names
 
     def weigh(self, entry: Entry) -> int:
         """Bytes that this path adds: a hard link's further names add none."""
         if entry.links > 1 and entry.type is FileType.FILE and entry.identity != (0, 0):
-            if entry.identity in self.linked:
+            if not self.linked.add(*entry.identity):
                 return 0
-            self.linked[entry.identity] = entry.size
+            if self.sizes is not None:
+                self.sizes[entry.identity] = entry.size
         return entry.size
+
+    def weigh_links(self, links: Links) -> int:
+        """The same of many."""
+        numbers, device = iter(links.numbers), links.device
+        pairs = zip(numbers, numbers, strict=True)
+        return sum(size for number, size in pairs if not (device or number) or self.linked.add(device, number))
 
     def add(self, entry: Entry, size: int, marks: tuple[Mark, ...]) -> None:
         self.paths += 1
         if entry.type is FileType.FILE:
             self.files += 1
             self.bytes += size
-            if SHARED_OBJECT.search(entry.path):
+            if ".so" in entry.path and SHARED_OBJECT.search(entry.path):
                 self.shared_objects += 1
             elif entry.mode & 0o111:
                 self.executables += 1
@@ -240,12 +257,13 @@ class _Side:
         self.bytes += below.bytes
         self.executables += below.executables
         self.shared_objects += below.shared_objects
+        self.risks.update(below.risks)
 
     def total(self, packages: int) -> Total:
         return Total(self.paths, self.files, self.bytes, packages, self.executables, self.shared_objects)
 
     def plus(self, other: _Side, packages: int) -> Total:
-        twice = sum(size for identity, size in self.linked.items() if identity in other.linked)
+        twice = sum(size for identity, size in (self.sizes or {}).items() if identity in other.linked)
         return Total(
             self.paths + other.paths,
             self.files + other.files,

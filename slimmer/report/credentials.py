@@ -40,21 +40,30 @@ _NAMED = {
     ".boto": "cloud-credentials",
     "terraform.tfstate": "cloud-credentials",
 }
-_STORES = (".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk")
+_STORES = frozenset({"p12", "pfx", "jks", "keystore", "kdbx", "ppk"})  # suffixes
 
-# Names whose content decides, whoever owns the file.
+# Names whose content decides, whoever owns the file: by their suffix, or whole names that begin so.
+_ASK_SUFFIXES = frozenset(
+    {"pem", "key", "priv", "asc", "ppk", "env", "pypirc", "npmrc", "yarnrc", "dockercfg", "htpasswd", "ovpn"}
+)
 _ASK_NAME = re.compile(
-    r"""(?x) \.(?:pem|key|priv|asc|ppk|env|pypirc|npmrc|yarnrc|dockercfg|htpasswd|ovpn)$
-    | ^\.env(?:\..*)?$ | ^id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?$ | ^ssh_host_[a-z0-9]+_key$ | ^g?shadow-?$
+    r"""(?x) ^\.env(?:\..*)?$ | ^id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?$ | ^ssh_host_[a-z0-9]+_key$ | ^g?shadow-?$
     | ^credentials(?:\.(?:json|toml|ya?ml|ini))?$ | ^secrets?\.(?:json|toml|ya?ml|ini|env|txt)$
     | ^(?:auth|config)\.json$ | ^kubeconfig$ | ^\.?my\.cnf$ | ^config$ | ^service[-_]account.*\.json$
     | ^debian\.cnf$ | ^rclone\.conf$
     """
 )
+_ASK_BEGIN = (
+    *(".env", "id_", "ssh_host_", "shadow", "gshadow", "credentials", "secret", "auth.json", "config", "kubeconfig"),
+    *("my.cnf", ".my.cnf", "service", "debian.cnf", "rclone.conf"),
+)
 # Suffixes that are worth a look where no package answers for the file.
-_TEXT = re.compile(
-    r"""(?x) \.(?: env|conf|cfg|cnf|ini|json|ya?ml|toml|properties|xml|txt|sh|bash|py|[mc]?js|ts|rb|php|pl|lua|tf|tfvars
-    | pem|key|crt|cert|local|config|dockercfg|npmrc|pypirc|credentials|token|secret|gradle|sql )$"""
+_TEXT = frozenset(
+    (
+        *("env", "conf", "cfg", "cnf", "ini", "json", "yaml", "yml", "toml", "properties", "xml", "txt", "sh", "bash"),
+        *("py", "js", "mjs", "cjs", "ts", "rb", "php", "pl", "lua", "tf", "tfvars", "pem", "key", "crt", "cert"),
+        *("local", "config", "dockercfg", "npmrc", "pypirc", "credentials", "token", "secret", "gradle", "sql"),
+    )
 )
 
 _KEY = (
@@ -124,22 +133,30 @@ _CONTENT: tuple[tuple[str, re.Pattern[bytes], tuple[bytes, ...]], ...] = (
 _SETTINGS = re.compile(r"\.(?:env|cnf|ini|properties|tfvars|pypirc)$|^\.env|^\.?my\.cnf$|^secrets?\.|^credentials")
 
 
-def suspicious(entry: Entry, *, owned: bool) -> bool:
+def suspicious(name: str, size: int, *, owned: bool) -> bool:
     """Whether a regular file's name says that it may hold a secret: cheap, asked for every path."""
-    name = entry.path[entry.path.rfind("/") + 1 :]
-    if name in _NAMED or name.endswith(_STORES):
+    suffix = name[name.rfind(".") + 1 :]  # all of it where there is no dot
+    if name in _NAMED or (suffix in _STORES and suffix != name):
         return True
     if owned:
-        return ("." in name[-5:] and bool(_ASK_NAME.search(name))) or name in _OWNED_NAMES
-    if entry.size > LIMIT:
+        return ("." in name[-5:] and _asks(name, suffix)) or name in _OWNED_NAMES
+    if size > LIMIT:
         return False
-    return "." not in name or bool(_TEXT.search(name)) or name[0] == "." or bool(_ASK_NAME.search(name))
+    return suffix == name or suffix in _TEXT or name[0] == "." or _asks(name, suffix)
 
 
-def telling(entry: Entry) -> bool:
+_OWNED_NAMES = frozenset({"shadow", "gshadow", "shadow-", "gshadow-"})
+
+
+def _asks(name: str, suffix: str) -> bool:
+    if suffix in _ASK_SUFFIXES and suffix != name:
+        return True
+    return name.startswith(_ASK_BEGIN) and bool(_ASK_NAME.search(name))
+
+
+def telling(name: str) -> bool:
     """Whether a file's name alone says that its content is worth a look, wherever it lies."""
-    name = entry.path[entry.path.rfind("/") + 1 :]
-    return name in _NAMED or name in _OWNED_NAMES or name.endswith(_STORES) or bool(_ASK_NAME.search(name))
+    return bool(named_secret(name)) or _asks(name, name[name.rfind(".") + 1 :])
 
 
 def credential_variable(name: str, value: str) -> str:
@@ -156,21 +173,19 @@ def credential_variable(name: str, value: str) -> str:
 
 
 _SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:PASSWORD|PASSWD|PWD|PASSPHRASE|SECRET|API_?KEY|PRIVATE_?KEY|TOKEN)$")
-_OWNED_NAMES = frozenset({"shadow", "gshadow", "shadow-", "gshadow-"})
 
 
-def named_secret(entry: Entry) -> str:
+def named_secret(name: str) -> str:
     """The kind of secret that a file's name alone tells, "" for none."""
-    name = entry.path[entry.path.rfind("/") + 1 :]
-    return _NAMED.get(name, "") or ("key-store" if name.endswith(_STORES) else "")
+    return _NAMED.get(name, "") or ("key-store" if "." in name and name[name.rfind(".") + 1 :] in _STORES else "")
 
 
 def credential(root: Root, entry: Entry, *, owned: bool) -> str:
     """The kind of secret in a file, "" for none. A file that cannot be read is judged by its name only."""
-    known = named_secret(entry)
+    name = entry.path[entry.path.rfind("/") + 1 :]
+    known = named_secret(name)
     if known:
         return known
-    name = entry.path[entry.path.rfind("/") + 1 :]
     if entry.size > LIMIT:
         return ""
     try:

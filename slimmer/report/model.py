@@ -61,12 +61,26 @@ class KeptPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
-    """What is below a removed directory in which no package has a part: one row tells all of it."""
+class Held:
+    """What of a package is in a removed directory. Files are all but directories; bytes of regular files."""
 
-    paths: int  # those with a row of their own, for a mark that they carry, are not counted
+    package: Package
     files: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is below a removed directory from which nothing stays: one row tells all of it.
+
+    Paths with a row of their own, for a mark that they carry, are not counted.
+    """
+
+    paths: int
+    files: int
+    bytes: int  # each hard-linked file once, and only where no row before has it
+    packages: tuple[Held, ...] = ()  # sorted
+    risks: tuple[tuple[Risk, int], ...] = ()  # paths without a row that carry marks, in the order of Risk
 
 
 @dataclass(frozen=True, slots=True)

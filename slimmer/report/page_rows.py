@@ -25,7 +25,7 @@ from slimmer.packages.model import Package
 from slimmer.report.diff import Diff, PathChange
 from slimmer.report.model import KeptPath, RemovedPath, Report
 from slimmer.report.output import Output
-from slimmer.report.words import entry_words, shown, tree_words
+from slimmer.report.words import entry_words, heaviest, shown, tree_words
 from slimmer.report.write import report_value
 from slimmer.root.model import FileType
 
@@ -141,7 +141,8 @@ class _Tables:
         return [*self.common(row), reasons, *more]
 
     def removed(self, row: RemovedPath) -> list[Any]:
-        more = [[], [self.package(each) for each in row.also]] if row.also else []
+        also = [*row.also, *(each.package for each in heaviest(row.tree))] if row.tree else row.also
+        more = [[], [self.package(each) for each in also]] if also else []
         if row.tree:
             entry = replace(row.entry, size=row.tree.bytes, target=tree_words(row.tree))
             row = replace(row, entry=entry)

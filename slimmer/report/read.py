@@ -24,6 +24,7 @@ from slimmer.report.model import (
     REMOVED,
     REPORT,
     Folder,
+    Held,
     KeptPath,
     Mark,
     PackageReport,
@@ -169,7 +170,15 @@ def parse_removed(value: Mapping[str, Any]) -> RemovedPath:
 
 
 def _tree(value: Mapping[str, Any] | None) -> Tree | None:
-    return None if value is None else Tree(int(value["paths"]), int(value["files"]), int(value["bytes"]))
+    if value is None:
+        return None
+    held = []
+    for each in value.get("packages", ()):
+        package = _named(each)
+        if package is not None:
+            held.append(Held(package, int(each["files"]), int(each["bytes"])))
+    risks = tuple((Risk(name), int(count)) for name, count in value.get("risks", {}).items())
+    return Tree(int(value["paths"]), int(value["files"]), int(value["bytes"]), tuple(held), risks)
 
 
 _TYPES = {each.value: each for each in FileType}

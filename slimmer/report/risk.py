@@ -5,8 +5,11 @@ Content is looked at only where it must be, and never shown.
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from slimmer.report.credentials import credential, named_secret, suspicious, telling
@@ -95,6 +98,28 @@ def program_risks(path: str) -> tuple[Risk, ...]:
     return found or ()
 
 
+# Marks that whole directories carry: a home that its user may write, modules of a kernel.
+COMMON = frozenset({Risk.KERNEL, Risk.WORLD_WRITABLE, Risk.USER_WRITABLE})
+_OF_KERNEL, _BY_ALL, _BY_USER = 1, 2, 4
+_COMMON_MARKS = tuple(
+    tuple(
+        Mark(risk)
+        for bit, risk in ((_OF_KERNEL, Risk.KERNEL), (_BY_ALL, Risk.WORLD_WRITABLE), (_BY_USER, Risk.USER_WRITABLE))
+        if bits & bit
+    )
+    for bits in range(8)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedPlace:
+    """What a directory's own path says of the marks of what is right in it. `prefix` ends in a slash."""
+
+    prefix: str
+    programs: bool
+    kernel: bool
+
+
 class Marker:
     """Marks paths of one root. `uid`, `gids`: the image's user. `listens`: programs to ports they were seen on."""
 
@@ -138,11 +163,12 @@ class Marker:
             found.append(Mark(Risk.KERNEL))
         if kind in _WRITABLE:
             self._writable(entry, found)
-        if regular and entry.size and suspicious(entry, owned=owned):
+        name = path[path.rfind("/") + 1 :]
+        if regular and entry.size and suspicious(name, entry.size, owned=owned):
             self._searched += removed
-            if removed and self._searched > SEARCHED and not telling(entry):
+            if removed and self._searched > SEARCHED and not telling(name):
                 self.unsearched += 1
-                secret = named_secret(entry)
+                secret = named_secret(name)
             else:
                 secret = credential(self._root, entry, owned=owned)
             if secret:
@@ -151,21 +177,61 @@ class Marker:
             found.append(Mark(Risk.PRIVILEGED_PORT, str(self._listens[path])))
         return tuple(found)
 
+    def place(self, directory: str) -> MarkedPlace:
+        """What `common` asks of a directory."""
+        prefix = f"{directory}/"
+        return MarkedPlace(prefix, directory.endswith(_PROGRAM_FOLDERS), prefix.startswith((*_KERNEL, *_KERNEL_TOP)))
+
+    def common(
+        self, place: MarkedPlace, name: str, status: os.stat_result, *, owned: bool = False
+    ) -> tuple[Mark, ...] | None:
+        """What `marks` says of a removed path right in a directory, where that takes no look at it; None: ask there.
+
+        Then its marks are some of COMMON. For most paths this is all that has to be asked.
+        """
+        mode = status.st_mode
+        kind = mode & 0o170000
+        bits = _OF_KERNEL if place.kernel and kind != stat.S_IFDIR else 0
+        if kind == stat.S_IFREG:
+            if mode & 0o6111:
+                return None
+            if status.st_size and suspicious(name, status.st_size, owned=owned):
+                if self._searched < SEARCHED or telling(name):
+                    return None
+                self._searched += 1
+                self.unsearched += 1
+        elif kind == stat.S_IFLNK:
+            if place.programs or name in _ANYWHERE:
+                return None
+            return _COMMON_MARKS[bits]
+        elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+            return _COMMON_MARKS[bits]
+        if self._listens and place.prefix + name in self._listens:
+            return None
+        if mode & 0o002 and not (mode & 0o1000 and kind == stat.S_IFDIR):
+            bits |= _BY_ALL
+        if self._uid and not (mode & 0o1002 == 0o1002 and kind == stat.S_IFDIR) and self._may_write(status):
+            bits |= _BY_USER
+        return _COMMON_MARKS[bits]
+
     def _writable(self, entry: Entry, found: list[Mark]) -> None:
         mode = entry.mode
         if mode & 0o002:
             if mode & 0o1000 and entry.type is FileType.DIRECTORY:
                 return
             found.append(Mark(Risk.WORLD_WRITABLE))
-        if self._uid and self._may_write(entry):
+        if self._uid and self._may_be_written(entry.uid, entry.gid, entry.mode):
             found.append(Mark(Risk.USER_WRITABLE))
 
-    def _may_write(self, entry: Entry) -> bool:
-        if entry.uid == self._uid:  # path_resolution(7): the first class that fits decides
-            return bool(entry.mode & 0o200)
-        if entry.gid in self._gids:
-            return bool(entry.mode & 0o020)
-        return bool(entry.mode & 0o002)
+    def _may_write(self, status: os.stat_result) -> bool:
+        return self._may_be_written(status.st_uid, status.st_gid, status.st_mode)
+
+    def _may_be_written(self, uid: int, gid: int, mode: int) -> bool:
+        if uid == self._uid:  # path_resolution(7): the first class that fits decides
+            return bool(mode & 0o200)
+        if gid in self._gids:
+            return bool(mode & 0o020)
+        return bool(mode & 0o002)
 
 
 SEARCHED = 10_000  # a whole machine as fat root has a million small files, and none of these gets into the image

@@ -78,7 +78,13 @@ def _sides(output: Output, asked: set[str]) -> tuple[set[str], set[str]]:
     if not asked:
         return set(), set()
     kept = {row.entry.path for row in output.manifest() if row.entry.path in asked}
-    removed = {row.entry.path for row in output.removed() if row.entry.path in asked}
+    removed: set[str] = set()
+    for row in output.removed():
+        path = row.entry.path
+        if path in asked:
+            removed.add(path)
+        if row.tree is not None:  # all of it went, and one row tells so
+            removed.update(each for each in asked if each.startswith(f"{path}/"))
     return kept, removed
 
 

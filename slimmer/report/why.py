@@ -79,7 +79,7 @@ def _gone(output: Output, asked: str, path: str, kept: Mapping[str, KeptPath]) -
     siblings = siblings_removed = 0
     if found.package is not None:
         siblings = sum(1 for row in kept.values() if _is_of(row.package, found.package, row.entry))
-        siblings_removed = sum(1 for row in gone.values() if _is_of(row.package, found.package, row.entry))
+        siblings_removed = sum(_files_of(row, found.package) for row in gone.values())
     return Answer(
         asked,
         canonical,
@@ -99,6 +99,13 @@ def _tree(gone: Mapping[str, RemovedPath], path: str) -> RemovedPath | None:
         if row is not None and row.tree is not None:
             return row
     return None
+
+
+def _files_of(row: RemovedPath, wanted: Package) -> int:
+    """How many files of a package a row tells of."""
+    below = row.tree.packages if row.tree is not None else ()
+    own = _is_of(row.package, wanted, row.entry)
+    return own + sum(each.files for each in below if each.package == wanted)
 
 
 def _is_of(package: Package | None, wanted: Package, entry: Entry) -> bool:

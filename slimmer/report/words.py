@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimmer.closure.model import LevelSize
 from slimmer.packages.model import Package
-from slimmer.report.model import Tree
+from slimmer.report.model import Held, Tree
 from slimmer.root.model import Entry
 from slimmer.values import printable
 
@@ -37,8 +37,14 @@ def change(count: int) -> str:
 
 
 def tree_words(tree: Tree) -> str:
-    """ "12,345 paths (1.20 GB)"."""
-    return f"{plural(tree.paths, 'path')} ({size(tree.bytes)})"
+    """ "12,345 paths (1.20 GB)"; of packages "…, 1 package"."""
+    packages = f", {plural(len(tree.packages), 'package')}" if tree.packages else ""
+    return f"{plural(tree.paths, 'path')} ({size(tree.bytes)}){packages}"
+
+
+def heaviest(tree: Tree) -> list[Held]:
+    """The packages that a tree has parts of, the largest part first."""
+    return sorted(tree.packages, key=lambda each: (-each.bytes, -each.files, each.package))
 
 
 def less(before: int, after: int) -> str:

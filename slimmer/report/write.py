@@ -34,6 +34,7 @@ from slimmer.report.model import (
     RiskyPath,
     Subject,
     Total,
+    Tree,
 )
 from slimmer.root.model import Entry
 
@@ -146,7 +147,18 @@ def removed_row(row: RemovedPath) -> dict[str, Any]:
     if row.risks:
         value["risks"] = [str(mark) for mark in row.risks]
     if row.tree:
-        value["tree"] = {"paths": row.tree.paths, "files": row.tree.files, "bytes": row.tree.bytes}
+        value["tree"] = _tree(row.tree)
+    return value
+
+
+def _tree(tree: Tree) -> dict[str, Any]:
+    value: dict[str, Any] = {"paths": tree.paths, "files": tree.files, "bytes": tree.bytes}
+    if tree.packages:
+        value["packages"] = [
+            {**(_named(each.package) or {}), "files": each.files, "bytes": each.bytes} for each in tree.packages
+        ]
+    if tree.risks:
+        value["risks"] = {risk.value: count for risk, count in tree.risks}
     return value
 
 

@@ -12,18 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from slimmer.errors import SlimmerError
-from slimmer.root.model import Enter, Entry, FileType, Root, sort_key
+from slimmer.root.model import FORMATS, Enter, Entry, FileType, Root, sort_key
 from tracer.kernel.beneath import open_beneath
 
-TYPES = {
-    stat.S_IFREG: FileType.FILE,
-    stat.S_IFDIR: FileType.DIRECTORY,
-    stat.S_IFLNK: FileType.SYMLINK,
-    stat.S_IFIFO: FileType.FIFO,
-    stat.S_IFCHR: FileType.CHAR,
-    stat.S_IFBLK: FileType.BLOCK,
-    stat.S_IFSOCK: FileType.SOCKET,
-}
+TYPES = {number: kind for kind, number in FORMATS.items()}
 _OF_A_PROCESS = re.compile(r"/proc/(\d+|self)/root/?\Z")
 ENTRIES_KEPT = 1 << 16  # cached ones; half a kilobyte each
 
@@ -181,8 +173,21 @@ class DirectoryRoot(Root):
             self._unreadable[path] = None
             return ()
 
-    def listing(self, directory: Entry) -> Sequence[Entry]:
-        return () if self._pseudo(directory) else self._inside(directory.path)
+    def statuses(self, directory: str, device: int = 0) -> Sequence[tuple[str, os.stat_result]]:
+        if directory in self._closed or self._pseudo(device):
+            return ()
+        found: list[tuple[str, os.stat_result]] = []
+        try:
+            with self._untouched(directory, os.O_DIRECTORY) as descriptor, os.scandir(descriptor) as names:
+                for each in names:
+                    try:
+                        found.append((each.name, each.stat(follow_symlinks=False)))
+                    except OSError:
+                        continue  # gone since: a live root moves
+        except OSError:
+            self._unreadable[directory] = None
+            return ()
+        return found
 
     def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         """As the base does it, but by scandir and without filling the cache: memory stays flat."""
@@ -246,10 +251,10 @@ class DirectoryRoot(Root):
         return entries
 
     def _to_enter(self, entry: Entry) -> bool:
-        return entry.type is FileType.DIRECTORY and not self._pseudo(entry)
+        return entry.type is FileType.DIRECTORY and not self._pseudo(entry.identity[0])
 
-    def _pseudo(self, entry: Entry) -> bool:
-        """Whether a directory's content is a kernel's, not a root's."""
+    def _pseudo(self, device: int) -> bool:
+        """Whether what is on a device is a kernel's, not a root's."""
         return False
 
     def open(self, path: str) -> BinaryIO:

@@ -50,8 +50,7 @@ class LiveRoot(DirectoryRoot):
         super().__init__(directory, closed)
         self._devices: dict[int, bool] = {}  # by number: whether a pseudo filesystem was seen on it
 
-    def _pseudo(self, entry: Entry) -> bool:
-        device = entry.identity[0]
+    def _pseudo(self, device: int) -> bool:
         known = self._devices.get(device)
         if known is None:  # one look for each filesystem, and one for each directory of a pseudo one
             mounts = mountinfo.read()
@@ -123,9 +122,10 @@ class SavedRoot(Root):
         """The paths that are told as they were before."""
         return self._saved.keys()
 
-    def listing(self, directory: Entry) -> Sequence[Entry]:
-        """Of a directory in which nothing was saved."""
-        return super().listing(directory) if directory.path in self._known else self._base.listing(directory)
+    def statuses(self, directory: str, device: int = 0) -> Sequence[tuple[str, os.stat_result]]:
+        """As the base has them where nothing was saved."""
+        saved = directory in self._known
+        return super().statuses(directory, device) if saved else self._base.statuses(directory, device)
 
     def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         """The base's own walk, which reads each directory once, with what was saved in its place."""

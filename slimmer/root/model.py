@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import abc
 import enum
+import os
 import posixpath
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Concatenate, ParamSpec, TypeAlias, TypeVar
@@ -65,6 +67,24 @@ class Resolution:
     links: tuple[str, ...]
     path: str
     entry: Entry | None
+
+
+FORMATS = {
+    FileType.FILE: stat.S_IFREG,
+    FileType.DIRECTORY: stat.S_IFDIR,
+    FileType.SYMLINK: stat.S_IFLNK,
+    FileType.FIFO: stat.S_IFIFO,
+    FileType.CHAR: stat.S_IFCHR,
+    FileType.BLOCK: stat.S_IFBLK,
+    FileType.SOCKET: stat.S_IFSOCK,
+}
+
+
+def _status(entry: Entry) -> os.stat_result:
+    """An entry as lstat has it, as far as it is known."""
+    device, number = entry.identity
+    mode = FORMATS[entry.type] | entry.mode
+    return os.stat_result((mode, number, device, entry.links, entry.uid, entry.gid, entry.size, 0, 0, 0))
 
 
 def sort_key(path: str) -> bytes:
@@ -166,10 +186,15 @@ class Root(abc.ABC):
         """
         return reader(self.beginning(entry, limit), *args, **kwargs)
 
-    def listing(self, directory: Entry) -> Sequence[Entry]:
-        """What a walk tells right in a directory, by one read of it and in any order."""
-        prefix = "/" if directory.path == "/" else f"{directory.path}/"
-        return [found for name in self.children(directory.path) if (found := self.entry(prefix + name)) is not None]
+    def statuses(self, directory: str, device: int = 0) -> Sequence[tuple[str, os.stat_result]]:
+        """Names right in a directory (canonical path) and what lstat says of them, by one read of it and in any order.
+
+        What a walk tells of it, for who asks about hundreds of thousands of paths and needs few of their entries.
+        `device` is the directory's own.
+        """
+        prefix = "/" if directory == "/" else f"{directory}/"
+        found = ((name, self.entry(prefix + name)) for name in self.children(directory))
+        return [(name, _status(entry)) for name, entry in found if entry is not None]
 
     def walk(self, top: str = "/", enter: Enter = None) -> Iterator[Entry]:
         """Every entry at and below a canonical path, in the order of whole paths as bytes, memory flat.

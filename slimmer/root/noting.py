@@ -238,9 +238,6 @@ class NotingRoot(Root):
             pass
         return answer
 
-    def listing(self, directory: Entry) -> Sequence[Entry]:
-        return [self._measured(each) for each in self._base.listing(directory)]
-
     def _below(self, top: str, enter: Enter = None) -> Iterator[Entry]:
         return (self._measured(each) for each in self._base._below(top, enter))
 

@@ -77,6 +77,7 @@ def _walked(top: str) -> State:
     """Raises OSError."""
     latest = (time.time() - SETTLED) * 1e9
     rows = [b"/", _row(os.lstat(top)), os.fsencode(top)]
+    digest = hashlib.blake2b(b"\0".join(rows), digest_size=24)
     cut = len(top.rstrip("/"))
     count = 0
     waiting = [top]
@@ -98,11 +99,15 @@ def _walked(top: str) -> State:
                     target = os.fsencode(os.readlink(name, dir_fd=descriptor))
                 elif stat.S_ISDIR(found.st_mode):
                     waiting.append(f"{path.rstrip('/')}/{name}")
-                rows += (inside + os.fsencode(name), _row(found), target)
+                row = (inside + os.fsencode(name), _row(found), target)
+                digest.update(b"\0" + b"\0".join(row))
+                if count <= TOLD:
+                    rows += row
+                else:
+                    rows.clear()
         finally:
             os.close(descriptor)
-    table = b"\0".join(rows)
-    return State(hashlib.blake2b(table, digest_size=24).digest(), table if count <= TOLD else b"")
+    return State(digest.digest(), b"\0".join(rows))
 
 
 def _opened(path: str) -> int:

@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ORDER = ("recorders", "elf", "layer", "unpack", "whole", "batch", "reach", "suites", "fuzz", "kills", "soak", "harden")
+ORDER = (
+    *("recorders", "elf", "layer", "unpack", "whole", "large", "batch", "reach", "suites", "fuzz", "kills", "soak"),
+    "harden",
+)
 
 
 def main(names: list[str]) -> int:

@@ -71,4 +71,4 @@ def test_who_asks_on_a_walk_reads_no_directory_again(tmp_path: Path) -> None:
 def test_filesystems_of_the_kernel_are_not_looked_into() -> None:
     root = LiveRoot("/")
     found = {path: entry for path in ("/proc", "/usr") if (entry := root.entry(path)) is not None}
-    assert [root._pseudo(found[path]) for path in ("/proc", "/usr")] == [True, False]
+    assert [root._pseudo(found[path].identity[0]) for path in ("/proc", "/usr")] == [True, False]

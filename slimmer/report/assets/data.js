@@ -47,6 +47,8 @@ class Paths {
     }));
   }
   also(i) { return (this.rows[i][10] || []).map((at) => this.tables.packages[at]); }
+  // Of a directory that is told as a whole: the packages that had parts in it, the largest part first.
+  alsoOf(i, at) { return Boolean(this.rows[i][10] && this.rows[i][10].includes(at)); }
   mode(i) { return this.rows[i][2].toString(8).padStart(4, "0"); }
   owner(i) { return `${this.rows[i][3]}:${this.rows[i][4]}`; }
   indexOf(path) {

@@ -14,7 +14,7 @@ function packageOptions(paths, tables) {
 
 function pathFilters(paths, tables) {
   return [
-    { id: "package", title: "Package", options: () => packageOptions(paths, tables), accept: (i, value) => paths.packageIndex(i) === Number(value) },
+    { id: "package", title: "Package", options: () => packageOptions(paths, tables), accept: (i, value) => paths.packageIndex(i) === Number(value) || paths.alsoOf(i, Number(value)) },
     { id: "risk", title: "Risk", options: () => unique(tables.marks.map((mark) => mark.split(":")[0])).map((risk) => [risk, risk]),
       accept: (i, value) => paths.marks(i).some((mark) => mark === value || mark.startsWith(`${value}:`)) },
     { id: "type", title: "Type", options: () => TYPES.map((type) => [type, type]), accept: (i, value) => paths.type(i) === value },

@@ -1,6 +1,8 @@
 "use strict";
 // The panel at the side: all about one path or one package. The focus goes in, and back to where it came from.
 
+const OWNERS = 12; // packages of a directory that is told as a whole, with a link each
+
 class Panel {
   constructor(state) {
     this.state = state;
@@ -48,7 +50,7 @@ class Panel {
       ["state", make("span", { class: state === "kept" ? "badge good" : "badge warn" }, state)],
       ["type", `${paths.type(i)}, mode ${paths.mode(i)}, owner ${paths.owner(i)}` + (paths.size(i) ? `, ${bytes(paths.size(i))}` : "")],
       [paths.type(i) === "directory" ? "had below" : "leads to", paths.target(i)],
-      ["package", owned.length ? make("span", {}, owned.map((each, at) => [at ? ", " : "", this.packageLink(each)]).flat()) : "none"],
+      ["package", owned.length ? make("span", {}, owned.slice(0, OWNERS).map((each, at) => [at ? ", " : "", this.packageLink(each)]).flat(), owned.length > OWNERS ? ` and ${number(owned.length - OWNERS)} more` : "") : "none"],
       ["risks", paths.marks(i).length ? make("span", {}, markBadges(paths.marks(i))) : ""],
     ]);
   }

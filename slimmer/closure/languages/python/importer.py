@@ -46,10 +46,9 @@ class Importer:
             modules.desktop,
             run,
             self._leads_to,
-            modules.builders,
-            self._asked_for,
         )
         self._asked: set[str] = set()  # files of the modules that somebody imports
+        self._plugins: list[tuple[str, Import, Python]] = []  # imports of builders that wait for who imports the source
         # Whose optional imports do not reach what.
         self._unreached = {Origin.LIBRARY: frozenset(modules.developer), Origin.SITE: frozenset(modules.builders)}
 
@@ -70,6 +69,7 @@ class Importer:
 
     def settle(self) -> Iterator[Need]:
         """What waited until all else was known."""
+        yield from self._of_plugins()
         for held in self._optional.released():
             reason = Reason(RULE, f"imported by {held.path} line {held.each.line}", held.path)
             yield from self.imported(held.each, held.path, held.python, [held.python.path], reason)
@@ -96,6 +96,9 @@ class Importer:
             if each.when and first != own and not each.level and first in self._unreached.get(origin, ()):
                 continue
             if builds and first in self._modules.builders:
+                continue
+            if origin is Origin.SITE and first != own and not each.level and first in self._modules.builders:
+                self._plugins.append((path, each, python))
                 continue
             if origin is Origin.SITE and self._optional.holds(each, path, python):
                 continue
@@ -186,10 +189,24 @@ class Importer:
             return
         yield from self._needs(python.finder.chain(search, name), reason)
 
-    def _asked_for(self) -> frozenset[str]:
-        """Dotted names of the modules that a source, an entry point, a command line or the run itself imports."""
+    def _of_plugins(self) -> Iterator[Need]:
+        """What modules import of builders, if somebody imports the modules.
+
+        The command that isort gives setuptools, a package's fixtures for pytest: such a module lies in its package,
+        and the builder alone imports it, which is there then anyway.
+        """
+        if not self._plugins:
+            return
         seen = (each.path for each in self._view.recording.accesses if each.path.endswith(".py"))
-        return frozenset(dotted_name(path) for path in (*self._asked, *seen))
+        asked = {dotted_name(path) for path in (*self._asked, *seen)}
+        waiting, self._plugins = self._plugins, []
+        for path, each, python in waiting:
+            name = dotted_name(path) if path.endswith(".py") else ""
+            if name and name not in asked:
+                self._plugins.append((path, each, python))
+            elif not self._optional.holds(each, path, python):
+                reason = Reason(RULE, f"imported by {path} line {each.line}", path)
+                yield from self.imported(each, path, python, [python.path], reason)
 
     def _needs(self, chain: Sequence[Module], reason: Reason) -> Iterator[Need]:
         for module in chain:

@@ -6,8 +6,6 @@ in use anyway, is required by one that is, is imported at once by a module that 
 it is when an extra of a distribution that the application itself imports requires it, or Debian's package recommends
 it: what pandas draws with, whoever installed both meant to be used.
 The same goes for modules of the library that speak to a person at a screen; no size makes those small.
-Nor does it make a builder small for a plugin of it: the command that isort gives setuptools, a package's fixtures for
-pytest. Such a module lies in its package, and only the builder imports it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 
 from slimmer.closure.languages.python.distributions import SITE_PLACE, DistributionUnits
 from slimmer.closure.languages.python.imports import Import, Imports, When
-from slimmer.closure.languages.python.origins import dotted_name, top_name
+from slimmer.closure.languages.python.origins import top_name
 from slimmer.closure.languages.python.path import Python
 from slimmer.closure.languages.python.requirements import Requirements
 from slimmer.closure.model import ClosureWarning, Omission, View
@@ -47,7 +45,6 @@ class OptionalImports:
 
     `limit` is in bytes, 0 for none; `desktop` are modules of the library, each a unit of its own name. `run` tells the
     top names of what is run: those are the application. `follow` gives the canonical paths that an import leads to.
-    `asked` tells the dotted names of the modules that somebody imports, which `builders`' plugins are not among.
     """
 
     def __init__(
@@ -59,8 +56,6 @@ class OptionalImports:
         desktop: Iterable[str],
         run: Callable[[], frozenset[str]],
         follow: Callable[[Import, str, Python], Iterator[str]],
-        builders: Iterable[str] = (),
-        asked: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._view = view
         self._sources = sources
@@ -69,8 +64,6 @@ class OptionalImports:
         self._desktop = frozenset(desktop)
         self._run = run
         self._follow = follow
-        self._builders = frozenset(builders)
-        self._asked = asked
         self._requirements = Requirements(view, units)
         self._pythons: list[Python] = []
         self._packages: dict[str, tuple[Package, ...]] = {}  # of each unit, the language's first
@@ -194,9 +187,8 @@ class OptionalImports:
 
     def _small(self) -> list[str]:
         """Units that are worth no question; of the others it is said what they would bring."""
-        small: list[str] = []
-        plugins = self._of_builders()
-        for unit in sorted(self._held.keys() - plugins):
+        small = []
+        for unit in sorted(self._held):
             size = self._size(unit)
             if size <= self._limit and unit not in self._desktop:
                 small.append(unit)
@@ -204,18 +196,6 @@ class OptionalImports:
                 self._told.add(unit)
                 self._tell(unit, size)
         return small
-
-    def _of_builders(self) -> frozenset[str]:
-        """Builders that wait for nothing but their own plugins, which nobody imports."""
-        if not (waiting := {unit for unit, held in self._held.items() if all(map(self._builds, held))}):
-            return frozenset()
-        asked = self._asked()
-        return frozenset(
-            unit for unit in waiting if not any(dotted_name(each.path) in asked for each in self._held[unit])
-        )
-
-    def _builds(self, held: Held) -> bool:
-        return held.each.module.partition(".")[0] in self._builders
 
     def _size(self, unit: str) -> int:
         """Bytes that a unit would bring: itself, what it requires and no other does, their libraries."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from slimmer.closure.languages.node.rule import NodeRule
 from slimmer.closure.model import Application
 from tests.unit.closures import kept
 
-RULES = (NodeRule,)
+NODE = "/usr/bin/node"
+
+
+def grown(tmp: Path, tree: Mapping[str, str | bytes | None], *seeds: str, **more: object) -> set[str]:
+    """What stays of a tree beside the interpreter that is in it."""
+    return kept(tmp, {NODE: "", **tree}, NODE, *seeds, rules=(NodeRule,), **more) - {NODE}
 
 
 def package(**fields: object) -> str:
@@ -67,6 +73,14 @@ def test_command_lines(source: str, expected: CommandLine) -> None:
     assert scan(b"const cp = require('child_process');" + source.encode()).commands == (expected,)
 
 
+def test_a_bundle_starts_programs_by_what_it_loads_itself() -> None:
+    """A page's scripts in one file match patterns in thousands of places."""
+    bundle = "exec('tar cz .');" + "x.exec(y);" * 30_000
+    assert scan(bundle.encode()).commands == ()
+    assert CommandLine(("tar cz .",), 1, True) in scan(b"require('child_process');" + bundle.encode()).commands
+    assert CommandLine(("tar cz .",), 1, True) in scan(bundle[:1000].encode()).commands
+
+
 def test_packages_stay_whole_with_what_they_depend_on(tmp_path: Path) -> None:
     modules = "/app/node_modules"
     tree: dict[str, str | bytes | None] = {
@@ -101,7 +115,7 @@ def test_packages_stay_whole_with_what_they_depend_on(tmp_path: Path) -> None:
         "unused/package.json",
     )
     expected = {path for path in tree if not path.endswith(out)}
-    assert kept(tmp_path, tree, "/app/server.js", rules=RULES) == expected
+    assert grown(tmp_path, tree, "/app/server.js") == expected
 
 
 def test_a_package_named_in_a_string_is_loaded_by_somebody(tmp_path: Path) -> None:
@@ -111,7 +125,7 @@ def test_a_package_named_in_a_string_is_loaded_by_somebody(tmp_path: Path) -> No
         "/node_modules/pug/index.js": "x",
         "/node_modules/other/package.json": package(),
     }
-    assert kept(tmp_path, tree, "/app/server.js", rules=RULES) == {*tree} - {"/node_modules/other/package.json"}
+    assert grown(tmp_path, tree, "/app/server.js") == {*tree} - {"/node_modules/other/package.json"}
 
 
 def test_files_of_the_application_are_found_as_node_finds_them(tmp_path: Path) -> None:
@@ -134,7 +148,7 @@ def test_files_of_the_application_are_found_as_node_finds_them(tmp_path: Path) -
         "/app/child.js": "",
         "/app/unused.js": "",
     }
-    assert kept(tmp_path, tree, "/app/main.js", rules=RULES) == {*tree} - {"/app/unused.js"}
+    assert grown(tmp_path, tree, "/app/main.js") == {*tree} - {"/app/unused.js"}
 
 
 def test_shared_directories_links_and_node_path_are_searched(tmp_path: Path) -> None:
@@ -149,7 +163,7 @@ def test_shared_directories_links_and_node_path_are_searched(tmp_path: Path) -> 
         "/opt/far/index.js": "",
     }
     application = Application(env={"NODE_PATH": "/opt"})
-    found = kept(tmp_path, tree, "/app/main.js", rules=RULES, application=application)
+    found = grown(tmp_path, tree, "/app/main.js", application=application)
     assert found == {*tree} - {"/usr/share/nodejs/nodep/package.json"}
 
 
@@ -159,7 +173,7 @@ def test_nodes_own_library_in_files_stays(tmp_path: Path) -> None:
         "/usr/share/nodejs/acorn/dist/acorn.js": "",
         "/usr/share/nodejs/acorn/package.json": package(),
     }
-    found = kept(tmp_path, tree, "/usr/lib/libnode.so.108", rules=RULES)
+    found = grown(tmp_path, tree, "/usr/lib/libnode.so.108")
     assert found == {*tree} - {"/usr/share/nodejs/acorn/package.json"}
 
 
@@ -173,10 +187,39 @@ def test_npm_runs_scripts_of_package_json(tmp_path: Path) -> None:
         "/srv/s.js": "",
     }
     application = Application(argv=("npm", "start"), workdir="/srv")
-    assert kept(tmp_path, tree, rules=RULES, application=application) == {*tree} - {"/usr/bin/id"}
+    assert grown(tmp_path, tree, application=application) == {*tree} - {"/usr/bin/id"}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"dependencies": []}', '{"main": 3, "imports": {"#x": ["y", 1]}}'])
 def test_a_broken_package_json_depends_on_nothing(tmp_path: Path, content: str) -> None:
     tree = {"/app/package.json": content, "/app/node_modules/a/package.json": "{}"}
-    assert kept(tmp_path, tree, "/app/package.json", rules=RULES) == {"/app/package.json"}
+    assert grown(tmp_path, tree, "/app/package.json") == {"/app/package.json"}
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "runs"),
+    [
+        ("/usr/bin/node", True),
+        ("/usr/bin/node-20", True),
+        ("/root/.bun/bin/bun", True),
+        ("/usr/lib/x86_64-linux-gnu/libnode.so.108", True),
+        ("/usr/lib/libmozjs-102.so.0", True),
+        ("/opt/shop/v8_context_snapshot.bin", True),
+        ("/usr/bin/ruby3.1", False),
+        ("/usr/lib/libnodes.txt", False),
+    ],
+)
+def test_sources_say_nothing_where_nothing_that_stays_runs_them(tmp_path: Path, interpreter: str, runs: bool) -> None:
+    """A Ruby gem with a page's scripts, or with what compiles them: the interpreter alone makes them speak."""
+    tree: dict[str, str | bytes | None] = {
+        interpreter: "",
+        "/gems/pages/page.js": "require('widgets')",
+        "/gems/pages/package.json": package(dependencies={"a": "1"}),
+        "/gems/pages/node_modules/a/package.json": package(name="a"),
+        "/usr/share/nodejs/widgets/package.json": package(name="widgets"),
+    }
+    asked = {"/gems/pages/node_modules/a/package.json", "/usr/share/nodejs/widgets/package.json"}
+    first = ("/gems/pages/page.js", "/gems/pages/package.json", interpreter)
+    for at, seeds in enumerate((first, first[::-1])):  # whatever comes first
+        found = kept(tmp_path / str(at), tree, *seeds, rules=(NodeRule,))
+        assert (asked <= found, asked & found) == ((True, asked) if runs else (False, set()))

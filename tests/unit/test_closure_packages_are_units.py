@@ -54,6 +54,8 @@ def wheel(name: str, files: Mapping[str, str], **metadata: str) -> dict[str, str
 
 
 def grown(tmp: Path, tree: Tree, seen: Mapping[str, Kind], *rules: Rule, workdir: str = "/") -> Closure:
+    if any(isinstance(each, NodeRule) for each in rules):
+        tree, seen = {"/usr/bin/node": "", **tree}, {"/usr/bin/node": Kind.EXEC, **seen}
     root = DirectoryRoot(str(plant(tmp / "root", tree)))
     recording = Recording(
         collect([Access(path, frozenset({kind}), frozenset()) for path, kind in seen.items()]), architecture="x86_64"

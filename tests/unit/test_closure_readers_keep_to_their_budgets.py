@@ -36,8 +36,8 @@ from tests.unit.closures import closure
 def test_what_is_nested_too_deeply_is_unread_and_named(
     tmp_path: Path, name: str, content: str, rule: type[Rule]
 ) -> None:
-    root = DirectoryRoot(str(plant(tmp_path / "root", {f"/app/{name}": content})))
-    found = closure(root, [f"/app/{name}"], [rule])
+    root = DirectoryRoot(str(plant(tmp_path / "root", {f"/app/{name}": content, "/usr/bin/node": ""})))
+    found = closure(root, ["/usr/bin/node", f"/app/{name}"], [rule])
     assert [(each.kind, each.path) for each in found.warnings] == [("unread", f"/app/{name}")]
     assert "brackets" in found.warnings[0].text
 

@@ -21,6 +21,7 @@ from slimmer.closure.languages.node.constants import Constants
 from slimmer.facts.remember import remembered
 
 LARGEST = 2 << 20  # bytes; larger sources are bundles, which load nothing by name
+BUNDLED = 200_000  # bytes; what is larger holds its own way to start programs, and each `pattern.exec(text)` is no such
 LOADERS = frozenset(
     {"require", "require.resolve", "import", "import.meta.resolve", "module.require", "jest.requireActual"}
 )
@@ -84,7 +85,7 @@ def scan(source: bytes) -> JavaScript:
     reader = _Reader()
     for node in found.get("source", ()):
         reader.load(node)
-    starts = b"exec" in source or STARTS.search(source) is not None
+    starts = STARTS.search(source) is not None or (len(source) <= BUNDLED and b"exec" in source)
     if starts:
         reader.constants.read(found.get("bound", ()))
     for node in found.get("call", ()):

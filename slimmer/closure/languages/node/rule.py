@@ -2,7 +2,8 @@
 
 A package is a unit: it stays without its tests, type declarations and source maps,
 with the packages that its package.json names for run time. What only
-devDependencies name stays out unless the recording shows it.
+devDependencies name stays out unless the recording shows it. Where nothing that
+stays runs JavaScript, sources are for browsers, or for a build, and say nothing.
 Source: Node's "Modules: CommonJS modules", "ECMAScript modules" and "Packages" pages.
 """
 
@@ -18,6 +19,7 @@ from slimmer.closure.commands.search import head
 from slimmer.closure.languages.base import NOTHING, LanguageRule
 from slimmer.closure.languages.content import PackageContent
 from slimmer.closure.languages.node.imports import LARGEST, JavaScript, Load, plain_loads, scan
+from slimmer.closure.languages.node.interpreters import is_interpreter
 from slimmer.closure.languages.node.manifest import Manifest, read_manifest
 from slimmer.closure.languages.node.project import Project
 from slimmer.closure.languages.runtimes import matches
@@ -54,6 +56,8 @@ class NodeRule(LanguageRule):
         self._packages: set[str] = set()
         self._shared: tuple[str, ...] = SHARED
         self._builtin: set[str] = set()
+        self._runs = False  # something that stays can run JavaScript
+        self._waiting: list[Entry] = []  # for that
 
     # -------------------------------------------------------------- the rule
 
@@ -98,6 +102,15 @@ class NodeRule(LanguageRule):
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
         path = entry.path
         if entry.type is not FileType.FILE:
+            return
+        if not self._runs and is_interpreter(path):
+            self._runs = True
+            for each in self._waiting:
+                yield from self.visit(each, view)
+            self._waiting.clear()
+        if not self._runs:
+            if PACKAGE_PLACE.match(path) or path.endswith(".json") or self.is_source(entry):
+                self._waiting.append(entry)
             return
         if re.search(r"/(?:libnode\.so[.\d]*|node|nodejs)$", path) and not path.endswith("/include/node"):
             yield from self._builtins(entry, view)

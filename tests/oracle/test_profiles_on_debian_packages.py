@@ -167,7 +167,9 @@ CASES = {
     "ldap": Case(read=(f"{LIB}/libldap-2.5.so.0.1.8",), kept=("/etc/ldap/ldap.conf",)),
     "locale": Case(read=(f"{LIB}/libc.so.6",), kept=("/usr/lib/locale/C.utf8/LC_CTYPE",)),
     "lua": Case(
-        executed=("/usr/bin/lua5.4",), kept=("/usr/share/lua/5.4/socket/http.lua", "/usr/share/lua/5.1/socket.lua")
+        executed=("/usr/bin/lua5.4",),
+        kept=("/usr/share/lua/5.4/socket/http.lua", "/usr/share/lua/5.1/socket.lua"),
+        left=("/usr/share/lua/5.3/socket/http.lua", f"{LIB}/lua/5.1/socket/core.so", f"{LIB}/liblua5.2-mime.so.2.0.0"),
     ),
     "magic": Case(executed=("/usr/bin/file",), kept=("/usr/lib/file/magic.mgc", "/etc/magic")),
     "memcached": Case(executed=("/usr/bin/memcached",), kept=("/usr/share/memcached/memcached.conf.default",)),

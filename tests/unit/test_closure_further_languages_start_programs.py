@@ -65,6 +65,23 @@ def test_lua_modules_come_by_the_path_that_the_interpreter_holds(tmp_path: Path)
     assert found | {"/usr/bin/lua5.4"} == {*tree, "lua5.4"} - left_out
 
 
+def test_a_lua_without_a_version_in_its_name_keeps_the_trees_that_it_holds(tmp_path: Path) -> None:
+    tree: Tree = {
+        "/usr/bin/lua": b"\x7fELF\0/usr/share/lua/5.4/?.lua;/usr/lib/lua/5.4/?.so;./?.lua\0",
+        "/usr/share/lua/5.4/socket.lua": "-> ../5.1/socket.lua",
+        "/usr/share/lua/5.1/socket.lua": "",
+        "/usr/share/lua/5.1/other.lua": "",
+        "/usr/lib/lua/5.4/socket/core.so": "",
+        "/usr/lib/lua/5.3/socket/core.so": "",
+    }
+    found = tools(tmp_path, tree, "/usr/bin/lua", rule=LuaRule) - {"lua"}
+    assert found == {
+        "/usr/share/lua/5.4/socket.lua",
+        "/usr/share/lua/5.1/socket.lua",
+        "/usr/lib/lua/5.4/socket/core.so",
+    }
+
+
 def test_a_lua_source_is_cut_as_lua_reads_it() -> None:
     source = LUA.read(b'x = "a\\"b" -- c\ny = [[\nlong]] z = "d" .. "e"')
     assert [(token.value, token.line) for token in source.texts()] == [('a"b', 1), ("long", 2), ("d", 3), ("e", 3)]

@@ -207,6 +207,33 @@ def test_handlers_of_mod_perl_stay_with_it_and_its_build_does_not(tmp_path: Path
     )
 
 
+def test_modules_of_lua_stay_for_the_versions_that_something_runs_or_embeds(tmp_path: Path) -> None:
+    versions = ("5.1", "5.2", "5.3", "5.4")
+    modules = {f"/usr/lib/x86_64-linux-gnu/lua/{each}/a/core.so": each for each in versions}
+    libraries = {f"/usr/lib/liblua{each}-a.so.2": "x" for each in versions}
+    programs = {f"/usr/bin/{name}": "#755 \x7fELF" for name in ("lua5.1", "lua5.4", "luajit")}
+    embedded = (
+        "/usr/lib/liblua5.3.so.0",
+        "/usr/lib/liblua5.2-c++.so.0",
+        "/usr/lib/libluajit-5.1.so.2",
+        "/usr/lib/liblua-5.4.so.0",
+    )
+    packages = {"lua": Deb({**modules, **libraries, **programs, **dict.fromkeys(embedded, "x")})}
+    lua = [each for each in load_all() if each.name == "lua"]
+    for number, (executed, read, expected) in enumerate(
+        (
+            (["/usr/bin/lua5.4"], [], "5.4"),
+            (["/usr/bin/lua5.1", "/usr/bin/lua5.4"], [], "5.1 5.4"),
+            (["/usr/bin/luajit"], [], "5.1"),
+            (["/usr/bin/lua5.4"], ["/usr/lib/liblua5.1-a.so.2"], "5.4"),  # a module's library
+            *(([], [path], version) for path, version in zip(embedded, ("5.3", "5.2", "5.1", "5.4"), strict=True)),
+        )
+    ):
+        top = debian(tmp_path / str(number), packages)
+        found = reached(top, recorded(executed=executed, read=read), [ProfileRule(lua)])
+        assert sorted({modules[path] for path in found & modules.keys()}) == expected.split(), (executed, read)
+
+
 def test_tools_of_accounts_find_what_their_options_ask_for_where_a_script_starts_them(tmp_path: Path) -> None:
     files = {f"/etc/{name}": "x" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid", "login.defs")}
     defaults = {

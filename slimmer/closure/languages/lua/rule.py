@@ -1,7 +1,8 @@
 """Lua: modules by the search path that the interpreter has compiled in, and started programs.
 
 The path is one text of templates, "/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua;…" (luaconf.h, loadlib.c).
-Modules of the distribution stay by profile; this follows what the application's own sources name.
+Modules of the distribution stay by profile, as far as an interpreter's name tells its version; one that is called `lua`
+tells it by this path. What the application's own sources name is followed here.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ LUA = Language(
     ),
     frozenset({".."}),
 )
+UNVERSIONED = re.compile(r"/lua$")
+TREE = re.compile(r"(/.*/lua/5\.\d)/\?")
+MOST = 20_000_000  # bytes of a tree that stays whole
 SHELL = frozenset({"io.popen", "os.execute"})
 LOADS = frozenset({"require", "pcall"})
 FILES = frozenset({"dofile", "loadfile"})
@@ -63,6 +67,8 @@ class LuaRule(LanguageRule):
             return
         if INTERPRETER.search(entry.path):
             found = [text.decode() for text in matches(entry, view, TEMPLATE)]
+            if UNVERSIONED.search(entry.path):
+                yield from self._trees(found, entry)
             fresh = [each for each in found if each not in self._templates]
             self._templates.extend(fresh)
             if fresh:
@@ -96,6 +102,14 @@ class LuaRule(LanguageRule):
                     )
                     if self._is_file(place):
                         yield Need(place, Reason(self.name, f"run by {path} line {call.line}", path))
+
+    def _trees(self, templates: Iterable[str], entry: Entry) -> Iterator[Need]:
+        """The trees of an interpreter's own version, where their size is that of modules."""
+        reason = Reason(self.name, "a module that the next script may require", entry.path)
+        for place in dict.fromkeys(each[1] for text in templates if (each := TREE.match(text))):
+            top = self._view.root.find(place)
+            if top is not None and sum(each.size for each in self._view.root.walk(top.path)) <= MOST:
+                yield Need(place, reason, tree=True)
 
     def _is_file(self, place: str) -> bool:
         found = self._view.root.find(place)

@@ -49,7 +49,10 @@ OF_KEPT = frozenset(
         ),
     )
 )
-MODULES = re.compile(r"/(?:site-packages|dist-packages|node_modules|lib-dynload|python[\d.]+|gems|vendor)(?:/|$)")
+# bootsnap lists all of Ruby's library, to know at once what can be required.
+MODULES = re.compile(
+    r"/(?:site-packages|dist-packages|node_modules|lib-dynload|python[\d.]+|(?:ruby|perl5?)/\d[\d.]*|gems|vendor)(?:/|$)"
+)
 # Objects that sources, libc or the files of pam.d(5) ask for by name, one by one: what nobody names is not missed as
 # plugins are.
 BY_NAME = re.compile(MODULES.pattern + r"|/gconv/|/ruby/|/perl5?/|/lua/|/security/pam_")

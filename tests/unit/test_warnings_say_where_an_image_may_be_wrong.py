@@ -116,12 +116,14 @@ def test_a_library_that_was_loaded_by_its_path_is_missed_by_none(tmp_path: Path)
 
 def test_directories_that_are_searched_for_names_weigh_little(tmp_path: Path) -> None:
     tree = {f"/opt/app/{name}": "x" for name in ("parts/a", "parts/b", "lib/python3.12/os.py", "lib/python3.12/sys.py")}
+    tree |= {f"/usr/lib/ruby/3.1.0/{name}": "x" for name in ("irb/cmd/help.rb", "rdoc/images/add.png")}
     plant(tmp_path, {**tree, "/usr/bin/cat": "x", "/opt/app/code/one.py": "", "/opt/app/code/two.py": ""})
-    listed = ("/opt/app/parts", "/opt/app/lib/python3.12", "/usr/bin", "/opt/app/code")
+    ruby = ("/usr/lib/ruby/3.1.0", "/usr/lib/ruby/3.1.0/irb/cmd", "/usr/lib/ruby/3.1.0/rdoc/images")
+    listed = ("/opt/app/parts", "/opt/app/lib/python3.12", "/usr/bin", "/opt/app/code", *ruby)
     known = [ClosureWarning("listed-directory", path, "its names were listed; maybe", 30) for path in listed]
     packed = Packed(DirectoryRoot(str(tmp_path)), {"/opt/app/parts/a"}, ImageConfig())
     told = warnings(packed, Recording(()), known)
-    assert len(told) == 4
+    assert len(told) == len(listed)
     assert [(each.path, each.remedy) for each in actionable(told)] == [("/opt/app/parts", "--include /opt/app/parts")]
 
 

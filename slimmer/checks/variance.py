@@ -40,7 +40,7 @@ def varies_alike(fat: bytes, again: bytes, slim: bytes) -> bool:
     if loose.allow(_changes(_without_numbers(one), _without_numbers(three))):
         return True
     one, two, three = (TOKEN.findall(without_numbers(text)) for text in (fat, again, slim))
-    return _changes(one, two).allow(_changes(one, three))
+    return _changes(one, two).allow(_changes(one, three)) or _of_like_words(one, two, three)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,18 @@ def _another_order(one: list[bytes], two: list[bytes], three: list[bytes], in_or
     return in_order < both.total() - ROOM and both <= Counter(three) and len(three) <= max(len(one), len(two)) + ROOM
 
 
+def _of_like_words(one: list[bytes], two: list[bytes], three: list[bytes]) -> bool:
+    """Whether a table of measurements, of whose rows two fat runs have others, says in slim what they say.
+
+    As a server's status page tells of each worker: each word that both have must be there, and none that neither has.
+    """
+    words, others, found = ({token for token in text if WORD.fullmatch(token)} for text in (one, two, three))
+    rows = Counter(one) != Counter(two)
+    return rows and words & others <= found <= words | others and len(one) <= 2 * len(three) <= 4 * len(one)
+
+
 ROOM = 2  # tokens that may be equal by chance
+WORD = re.compile(rb"[A-Za-z]{2,}")
 
 
 NUMBER = re.compile(rb"0x[0-9a-fA-F]+|[0-9]+")

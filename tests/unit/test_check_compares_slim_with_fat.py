@@ -131,6 +131,21 @@ def test_a_long_page_of_measurements_is_compared_by_token_and_at_once() -> None:
     assert time.process_time() - begun < 60  # token against token it takes minutes for each
 
 
+def test_a_table_of_measurements_may_have_other_rows_but_no_other_words() -> None:
+    """What apache2 says of its workers: whoever took the request."""
+
+    def status(*workers: str, load: float) -> bytes:
+        rows = "".join(f"<tr><td>{at}-0</td><td>{9 + at}</td>{each}</tr>" for at, each in enumerate(workers))
+        return f"<h1>Status</h1>uptime {load} load {load} {load * 3} <table>{rows}</table>".encode()
+
+    idle, busy, done = "<td>0/0/0</td>", "<td><b>W</b></td><td>GET /status</td>", "<td>0/1/1</td><td>GET /page</td>"
+    fat, again = status(done, idle, busy, load=1.5), status(idle, busy, done, done, load=2.25)
+    assert varies_alike(fat, again, status(busy, done, idle, done, load=3.75))
+    assert not varies_alike(fat, again, status(busy, idle, load=3.75))  # a word of both is gone
+    assert not varies_alike(fat, again, status(busy, done, "<td>failed</td>", load=3.75))
+    assert not varies_alike(fat, again, status(busy, *[done] * 40, load=3.75))
+
+
 def test_the_message_shows_the_line_that_differs() -> None:
     found = problems(outcome(b"same line\nvalue 1\n"), outcome(b"same line\nvalue 2\n"))
     assert found == ["its content differs: at byte 16: 'value 1', in slim 'value 2'"]

@@ -1,10 +1,13 @@
 """Compression of layers on all cores, where the number of cores never changes a byte.
 
-The stream is cut at fixed offsets and each block is compressed by itself, so
-who compresses it does not matter. gzip: one member, whose blocks end in a sync
-flush and know the 32 KiB before them (as pigz does), so every reader sees an
-ordinary gzip file. zstd: one frame a block, each with its size declared; the
-format says that frames may follow each other (RFC 8878, 3.1).
+The stream is cut into blocks and each block is compressed by itself, so who
+compresses it does not matter. It is cut before some of the members, chosen by
+their headers alone, and where a block is full: a file that grows moves all that
+follows, and blocks after the next such member are still the same, and known.
+gzip: one member, whose blocks end in a sync flush and know the 32 KiB before
+them (as pigz does), so every reader sees an ordinary gzip file. zstd: one frame
+a block, each with its size declared; the format says that frames may follow
+each other (RFC 8878, 3.1).
 
 The bytes are the same for one version of zlib or zstd: see `compressor`.
 """
@@ -32,6 +35,7 @@ ZSTD_LEVEL = 3
 # RFC 1952: deflate, no flags, no time, no extra flags, and OS 255, "unknown": Python's own gzip varies here.
 GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 WINDOW = 32 * 1024
+ONE_IN = 8  # members before which a block may end
 # More would only wait for the one thread that feeds and hashes, and hold memory.
 MOST_WORKERS = 8
 
@@ -54,11 +58,11 @@ class Compression(enum.StrEnum):
 
     @property
     def compressor(self) -> str:
-        """Name, version and level of what makes the bytes: equal words, equal blobs."""
+        """Name, version and level of what makes the bytes, and how it is cut: equal words, equal blobs."""
         if self is Compression.GZIP:
-            return f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {GZIP_LEVEL}"
+            return f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {GZIP_LEVEL} by files"
         if self is Compression.ZSTD:
-            return f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level {ZSTD_LEVEL}"
+            return f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level {ZSTD_LEVEL} by files"
         if self is Compression.NONE:
             return "none"
         assert_never(self)
@@ -67,7 +71,8 @@ class Compression(enum.StrEnum):
 class Codec(Protocol):
     """How blocks of a stream become a file. `compress` runs in any thread, in any order."""
 
-    block: int  # bytes of the stream in each block but the last
+    block: int  # bytes of the stream in a block at most
+    least: int  # bytes of the stream in a block that ends before a member; 0: none does
 
     def head(self) -> bytes: ...
 
@@ -79,6 +84,7 @@ class Codec(Protocol):
 
 class Gzip:
     block = 512 * 1024
+    least = 64 * 1024
 
     def head(self) -> bytes:
         return GZIP_HEADER
@@ -97,6 +103,7 @@ class Gzip:
 
 class Zstd:
     block = 4 * 1024 * 1024
+    least = 2 * 1024 * 1024
 
     def head(self) -> bytes:
         return b""
@@ -111,6 +118,7 @@ class Zstd:
 
 class Plain:
     block = 1024 * 1024
+    least = 0
 
     def head(self) -> bytes:
         return b""
@@ -191,6 +199,12 @@ class BlobWriter:
     @property
     def digest(self) -> str:
         return f"sha256:{self._packed.hexdigest()}"
+
+    def member(self, header: bytes, size: int) -> None:
+        """Says that a member begins here. `size`: bytes of its content."""
+        least = self._codec.least
+        if least and self._filled >= least and (size >= self._codec.block or zlib.crc32(header) % ONE_IN == 0):
+            self._cut()
 
     def write(self, data: bytes) -> None:
         while len(data) > self.room:

@@ -167,7 +167,10 @@ def _write(
                 other = first.setdefault(entry.identity, entry.path)
                 if other == entry.path:
                     other = ""
-            blob.write(tar.header(_member(root, entry, other, options.mtime, entry.path in carried)))
+            member = _member(root, entry, other, options.mtime, entry.path in carried)
+            header = tar.header(member)
+            blob.member(header, member.size)
+            blob.write(header)
             if other:
                 files[entry.path] = files[other]
             elif entry.type is FileType.FILE:

@@ -18,6 +18,8 @@ import pytest
 import zstandard
 
 from slimmer.errors import SlimmerError
+from slimmer.facts.remember import using
+from slimmer.facts.store import FactStore
 from slimmer.image import compress
 from slimmer.image.compress import Compression
 from slimmer.image.layer import Layer, LayerOptions, entries, kept_xattrs, write_layer
@@ -120,6 +122,38 @@ def test_blocks_know_the_one_before_so_cutting_costs_next_to_nothing() -> None:
     root = of_files({"/text": text.encode()})
     layer, _ = packed(root, ["/text"], LayerOptions(Compression.GZIP))
     assert layer.size < 1.01 * len(gzip.compress(text.encode(), compress.GZIP_LEVEL))
+
+
+@pytest.mark.parametrize(("compression", "size"), [(Compression.GZIP, 40_000), (Compression.ZSTD, 400_000)])
+def test_a_file_that_grows_leaves_most_blocks_known(
+    compression: Compression, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"/d/{number:03}": random.Random(number).randbytes(size) for number in range(100)}
+    grown = {**files, "/d/000": files["/d/000"] + bytes(700)}
+    another = {**files, "/d/0001": b"new"}
+    roots = [of_files(each) for each in (files, grown, another, files)]
+    cold = [packed(root, root.paths, LayerOptions(compression, workers=1)) for root in roots]
+    kind = type(compress.codec(compression))
+    real, count = kind.compress, 0
+
+    def counted(self: compress.Codec, block: bytes, before: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        return real(self, block, before)
+
+    monkeypatch.setattr(kind, "compress", counted)
+    asked = []
+    store = FactStore(tmp_path / "facts")
+    with using(store):
+        for root, expected in zip(roots, cold, strict=True):
+            assert packed(root, root.paths, LayerOptions(compression)) == expected
+            asked.append(count)
+            count = 0
+    store.close()
+    assert asked[0] > 8
+    assert asked[1] < asked[0] / 3
+    assert asked[2] < asked[0] / 3
+    assert asked[3] == 0
 
 
 def test_the_first_name_of_a_hard_link_is_the_file_and_only_names_in_the_layer_count() -> None:

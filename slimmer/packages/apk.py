@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimmer.packages.database import Database, Installed
+from slimmer.packages.database import Database, Folders, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import FileType, Root
@@ -25,8 +25,8 @@ def load(root: Root, places: Places) -> Database | None:
         found = root.resolve(name)
         if found.entry is not None and found.entry.type is FileType.FILE:
             text = root.read(found.path).decode("utf-8", "surrogateescape")
-            installed = [_installed(record, places) for record in records(text)]
-            return Database([each for each in installed if each is not None], found.path)
+            installed = (_installed(record, places) for record in records(text))
+            return Database((each for each in installed if each is not None), found.path)
     return None
 
 
@@ -50,7 +50,7 @@ def paths_of(record: str) -> Iterator[tuple[str, int]]:
             yield f"{folder}/{line[2:]}" if folder else line[2:], number
 
 
-def _installed(record: str, places: Places) -> Installed | None:
+def _installed(record: str, places: Places) -> tuple[Installed, Folders] | None:
     fields: dict[str, str] = {}
     for line in record.split("\n"):
         if line[1:2] == ":":
@@ -70,9 +70,5 @@ def _installed(record: str, places: Places) -> Installed | None:
     depends = {
         word.lstrip("!").split("=")[0].split("<")[0].split(">")[0].split("~")[0] for word in fields.get("D", "").split()
     }
-    return Installed(
-        package=package,
-        paths=places.canonical_all("/" + path for path, _ in paths_of(record)),
-        depends=sorted(depends),
-        text=record,
-    )
+    folders = places.folders("/" + path for path, _ in paths_of(record))
+    return Installed(package=package, depends=sorted(depends), text=record), folders

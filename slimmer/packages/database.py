@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slimmer.packages.model import Package
+from slimmer.packages.table import Numbers, PathTable
+
+Folders = Mapping[str, Sequence[str]]  # names by canonical directory, see Places.folders
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One package as its database describes it. Paths are canonical, in the database's own order."""
+    """One package as its database describes it. Paths are canonical."""
 
     package: Package
-    paths: Sequence[str]
     conffiles: Sequence[str] = ()
     depends: Sequence[str] = ()
     recommends: Sequence[str] = ()
@@ -28,35 +30,42 @@ class Installed:
 class Database:
     """Built once from what a package system lists; the last word on who owns a path."""
 
-    def __init__(self, installed: Iterable[Installed], home: str) -> None:
-        self.installed = sorted(installed, key=lambda each: each.package)
+    def __init__(self, installed: Iterable[tuple[Installed, Folders]], home: str) -> None:
         self.home = home  # canonical path of the database's file or directory
-        self._alone = [(each.package,) for each in self.installed]
+        self._table = PathTable()
+        self._numbers: dict[Package, int] = {}
+        self._packages: list[Package] = []  # by number
+        self._holders: dict[Numbers, Sequence[Package]] = {(): ()}
+        found: list[Installed] = []
+        for each, folders in installed:
+            self._numbers[each.package] = self._table.add(folders)
+            self._packages.append(each.package)
+            found.append(each)
+        self.installed = sorted(found, key=lambda each: each.package)
         self.by_package = {each.package: each for each in self.installed}
-        self._single: dict[str, int] = {}
-        self._shared: dict[str, list[int]] = {}
-        single, shared = self._single, self._shared
-        for number, each in enumerate(self.installed):
-            for path in each.paths:
-                before = single.setdefault(path, number)
-                if before != number:
-                    numbers = shared.setdefault(path, [before])
-                    if numbers[-1] != number:
-                        numbers.append(number)
 
     def owners(self, path: str) -> Sequence[Package]:
         """All packages that list a canonical path, sorted."""
-        number = self._single.get(path)
-        if number is None:
-            return ()
-        numbers = self._shared.get(path)
-        if numbers is None:
-            return self._alone[number]  # the same object, so that who counts sees at a glance who holds what
-        return [self.installed[each].package for each in numbers]
+        return self._named(self._table.at(path))
+
+    def holders(self, directory: str, names: Iterable[str]) -> dict[str, Sequence[Package]]:
+        """The same of names right in a canonical directory ("" is the top), of those that are listed.
+
+        Who holds the same has the same object, so that who counts sees it at a glance.
+        """
+        listed = self._table.within(directory)
+        return {name: self._named(listed[name]) for name in names if name in listed} if listed else {}
+
+    def _named(self, numbers: Numbers) -> Sequence[Package]:
+        found = self._holders.get(numbers)
+        if found is None:
+            found = self._holders[numbers] = tuple(sorted({self._packages[each] for each in numbers}))
+        return found
+
+    def paths(self, package: Package) -> Sequence[str]:
+        """The canonical paths that a package lists, directory by directory."""
+        return list(self._table.of(self._numbers[package]))
 
     def __len__(self) -> int:
-        """How many paths are listed."""
-        return len(self._single)
-
-    def lists(self, path: str) -> bool:
-        return path in self._single
+        """How many paths are listed, those of several packages as often."""
+        return len(self._table)

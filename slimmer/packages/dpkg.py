@@ -11,9 +11,9 @@ var/lib/dpkg/status.d/NAME       distroless: one stanza a file, and NAME.md5sums
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from slimmer.packages.database import Database, Installed
+from slimmer.packages.database import Database, Folders, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import FileType, Root, sort_key
@@ -33,13 +33,18 @@ def load(root: Root, places: Places) -> Database | None:
     if home.entry is None or home.entry.type is not FileType.DIRECTORY:
         return None
     names = set(root.children(home.path))
-    installed: list[Installed] = []
+    database = Database(_both(root, places, home.path, names), home.path)
+    return database if database.installed else None
+
+
+def _both(root: Root, places: Places, home: str, names: Collection[str]) -> Iterator[tuple[Installed, Folders]]:
+    known: set[str] = set()
     if "status" in names:
-        installed += _whole(root, places, home.path)
+        for each in _whole(root, places, home):
+            known.add(each[0].package.name)
+            yield each
     if "status.d" in names:
-        known = {each.package.name for each in installed}
-        installed += [each for each in _distroless(root, places, home.path) if each.package.name not in known]
-    return Database(installed, home.path) if installed else None
+        yield from (each for each in _distroless(root, places, home) if each[0].package.name not in known)
 
 
 def stanzas(text: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -60,7 +65,7 @@ def stanzas(text: str) -> Iterator[tuple[str, dict[str, str]]]:
             yield stanza.strip("\n") + "\n", fields
 
 
-def _whole(root: Root, places: Places, home: str) -> Iterator[Installed]:
+def _whole(root: Root, places: Places, home: str) -> Iterator[tuple[Installed, Folders]]:
     info = f"{home}/info"
     names = set(root.children(info))
     diverted = _diversions(root, home)
@@ -75,7 +80,7 @@ def _whole(root: Root, places: Places, home: str) -> Iterator[Installed]:
         yield _installed(fields, package, [path for path in paths if path], places, diverted, f"{info}/{base}", text)
 
 
-def _distroless(root: Root, places: Places, home: str) -> Iterator[Installed]:
+def _distroless(root: Root, places: Places, home: str) -> Iterator[tuple[Installed, Folders]]:
     folder = f"{home}/status.d"
     names = root.children(folder)
     for name in names:
@@ -103,16 +108,15 @@ def _installed(
     diverted: Mapping[str, tuple[str, str]],
     origin: str,
     text: str,
-) -> Installed:
+) -> tuple[Installed, Folders]:
     if diverted:
         paths = [undivert(path, package.name, diverted) for path in paths]
     configuration = _conffiles(fields.get("conffiles", ""))
     digests = {
         places.canonical(undivert(path, package.name, diverted)): digest for path, digest in configuration.items()
     }
-    return Installed(
+    described = Installed(
         package=package,
-        paths=places.canonical_all(paths),
         conffiles=sorted(digests, key=sort_key),
         depends=depends_of(fields.get("depends", ""), fields.get("pre-depends", "")),
         recommends=depends_of(fields.get("recommends", "")),
@@ -123,6 +127,7 @@ def _installed(
         text=text,
         digests=digests,
     )
+    return described, places.folders(paths)
 
 
 def _package(fields: Mapping[str, str]) -> Package:

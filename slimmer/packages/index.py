@@ -103,10 +103,8 @@ class Index:
         found: dict[str, Sequence[Package]] = {}
         prefix = f"{directory}/"
         for database in self.databases:
-            for name in names:
-                held = database.owners(prefix + name)
-                if held:
-                    found[name] = [*found[name], *held] if name in found else held
+            for name, held in database.holders(directory, names).items():
+                found[name] = [*found[name], *held] if name in found else held
         for scope in reversed(self._claims_of(directory, carriers)):
             if scope.home == directory or scope.reaches(directory):
                 for name, held in scope.among(directory, names):
@@ -126,10 +124,17 @@ class Index:
                 return found
         return None
 
+    def _paths(self, package: Package) -> Sequence[str] | None:
+        """What the operating system's database lists of a package; None for a language's package."""
+        for database in self.databases:
+            if package in database.by_package:
+                return database.paths(package)
+        return None
+
     def files(self, package: Package) -> Sequence[str]:
-        record = self.installed(package)
-        if record is not None:
-            return sorted(set(record.paths), key=sort_key)
+        listed = self._paths(package)
+        if listed is not None:
+            return sorted(set(listed), key=sort_key)
         territory = self._territory(package)
         return territory.files(package) if territory else ()
 
@@ -174,11 +179,11 @@ class Index:
         return _debian_license(text_of(self.root, place.path)) if place.entry is not None else ""
 
     def copyright_files(self, package: Package) -> Sequence[str]:
-        record = self.installed(package)
-        if record is None:
+        listed = self._paths(package)
+        if listed is None:
             territory = self._territory(package)
             return territory.copyright_files(package) if territory else ()
-        found = {path for path in record.paths if _is_copyright(path) and self.root.entry(path) is not None}
+        found = {path for path in listed if _is_copyright(path) and self.root.entry(path) is not None}
         if package.type is PackageType.DEB:  # /usr/share/doc/NAME may be a link to another package's directory
             place = self.root.resolve(f"/usr/share/doc/{package.name}/copyright")
             if place.entry is not None:
@@ -240,6 +245,8 @@ class Index:
         self._claims.clear()
         for key in [key for key, territory in self._territories.items() if territory.lazy]:
             del self._territories[key]
+        for territory in self._territories.values():
+            territory.forget()
 
     def _territory(self, package: Package) -> PackageScope | None:
         found = self._of.get(package)

@@ -20,6 +20,8 @@ class Places:
         if found is None:
             parent, _, name = path.rpartition("/")
             found = self._step(self.directory(parent), name)
+            if found == path:
+                found = path  # one text for both: there may be a hundred thousand
             self._directories[path] = found
         return found
 
@@ -55,6 +57,24 @@ class Places:
             else:
                 result.append(base + name)
         return result
+
+    def folders(self, paths: Iterable[str]) -> dict[str, list[str]]:
+        """The names of many paths by canonical directory; "/" is the name "" in the directory ""."""
+        known = self._directories
+        found: dict[str, list[str]] = {}
+        last, names = "\0", []  # the directory of the path before as named, and its list
+        for path in paths:
+            cut = path.rfind("/")
+            name = path[cut + 1 :]
+            if cut < 0 or name in ("", ".", ".."):
+                base, _, name = self.canonical(path).rpartition("/")
+                found.setdefault(base, []).append(name)
+                continue
+            folder = path[:cut]
+            if folder != last:
+                last, names = folder, found.setdefault(known.get(folder) or self.directory(folder), [])
+            names.append(name)
+        return found
 
     def is_directory_name(self, path: str) -> bool:
         """Whether something was named below this canonical path."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.packages.scope import PackageScope, below, is_directory, legal_texts, text_of
+from slimmer.packages.table import PathTable
 from slimmer.root.model import FileType, Root, sort_key
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -34,7 +35,7 @@ class Distribution:
 
     package: Package
     requires: Sequence[str]
-    paths: Sequence[str] | None  # files, absolute and canonical; None where no list was installed
+    listed: bool  # a list of files was installed
     tops: Sequence[str]  # names in the site directory that are its own as a whole
 
 
@@ -61,60 +62,82 @@ class Site(PackageScope):
 
     def __init__(self, root: Root, places: Places, home: str) -> None:
         super().__init__(root, home)
+        self._places = places
         self._found: dict[Package, Distribution] = {}
-        self._files: dict[str, Package] = {}
-        self._folders: dict[str, Package | None] = {}  # None: shared
         self._tops: dict[str, Package] = {}
-        self._outside: set[str] | None = None  # directories with files of it that are not below its home
+        self._forget()
         for name in root.children(home):
             if name.endswith((".dist-info", ".egg-info")):
-                found = read(root, places, home, name)
-                if found is not None:
-                    self._add(found)
+                found = read(root, home, name)
+                if found is not None and found.package not in self._found:
+                    self._found[found.package] = found
+                    for top in found.tops:
+                        self._tops.setdefault(top, found.package)
 
-    def _add(self, found: Distribution) -> None:
-        package = found.package
-        self._found[package] = found
-        for top in found.tops:
-            self._tops.setdefault(top, package)
-        last = ""
-        for path in found.paths or ():
-            self._files.setdefault(path, package)
-            folder = path[: path.rfind("/")]
-            if folder == last:  # a list goes folder by folder
-                continue
-            last = folder
-            while len(folder) > len(self.home) and folder.startswith(self.home):
-                before = self._folders.get(folder, package)
-                if before is None:
-                    break
-                if before != package:
-                    self._folders[folder] = None
-                elif folder in self._folders:
-                    break
-                else:
-                    self._folders[folder] = package
-                folder = folder.rpartition("/")[0]
+    def _forget(self) -> None:
+        self._table: PathTable | None = None  # numbered as `_found` is
+        self._folders: dict[str, Package | None] = {}  # None: shared
+        self._outside: set[str] | None = None  # directories with files of it that are not below its home
+
+    def forget(self) -> None:
+        self._forget()
+
+    def _listed(self) -> PathTable:
+        """Who lists what, read anew after it was forgotten."""
+        if self._table is None:
+            self._table = PathTable()
+            self._alone = tuple((package,) for package in self._found)
+            for package, found in self._found.items():
+                folders = _recorded(self.root, self._places, self.home, package.location) if found.listed else None
+                self._table.add(folders or {})
+                for folder in folders or ():
+                    self._hold(folder, package)
+        return self._table
+
+    def _hold(self, folder: str, package: Package) -> None:
+        """A package lists something in a directory: it and those above are its, unless others have a part in them."""
+        while len(folder) > len(self.home) and folder.startswith(self.home):
+            before = self._folders.get(folder, package)
+            if before is None:
+                break
+            if before != package:
+                self._folders[folder] = None
+            elif folder in self._folders:
+                break
+            else:
+                self._folders[folder] = package
+            folder = folder.rpartition("/")[0]
 
     def packages(self) -> Sequence[Package]:
         return tuple(self._found)
 
     def owners(self, path: str) -> Sequence[Package]:
-        found = self._files.get(path) or self._folders.get(path)
+        numbers = self._listed().at(path)
+        if numbers:
+            return self._alone[numbers[0]]
+        found = self._folders.get(path)
         if found is None and path.startswith(self.home + "/"):
             found = self._tops.get(path[len(self.home) + 1 :].partition("/")[0])
             if found is None and path.endswith(".pyc"):
                 compiled = _PYC.fullmatch(path)
-                found = self._files.get(f"{compiled[1]}/{compiled[2]}.py") if compiled else None
-            elif found is None and path.endswith("/__pycache__"):
+                source = self._listed().at(f"{compiled[1]}/{compiled[2]}.py") if compiled else ()
+                return self._alone[source[0]] if source else ()
+            if found is None and path.endswith("/__pycache__"):
                 found = self._folders.get(path.rpartition("/")[0])
         return (found,) if found else ()
+
+    def among(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Sequence[Package]]]:
+        listed = self._listed().within(directory)
+        for name in names:
+            numbers = listed.get(name)
+            held = self._alone[numbers[0]] if numbers else self.owners(f"{directory}/{name}")
+            if held:
+                yield name, held
 
     def reaches(self, directory: str) -> bool:
         if self._outside is None:
             self._outside = set()
-            for path in self._files:
-                folder = path.rpartition("/")[0]
+            for folder in self._listed():
                 while folder not in self._outside and not self._within(folder):
                     self._outside.add(folder)
                     folder = folder.rpartition("/")[0]
@@ -125,7 +148,8 @@ class Site(PackageScope):
 
     def files(self, package: Package) -> Sequence[str]:
         found = self._found[package]
-        result = set(found.paths or ())
+        listed = list(self._listed().of(list(self._found).index(package)))
+        result = set(listed)
         result.update(path for path, owner in self._folders.items() if owner == package)
         for top in found.tops:
             path = f"{self.home}/{top}"
@@ -133,7 +157,7 @@ class Site(PackageScope):
                 result.add(path)
                 if is_directory(self.root, path):
                     result.update(below(self.root, path))
-        for folder in {path.rpartition("/")[0] for path in found.paths or () if path.endswith(".py")}:
+        for folder in {path.rpartition("/")[0] for path in listed if path.endswith(".py")}:
             cache = f"{folder}/__pycache__"
             compiled = [f"{cache}/{name}" for name in self.root.children(cache)]
             result.update(path for path in compiled if self.owners(path) == (package,))
@@ -161,7 +185,7 @@ class Site(PackageScope):
         return self._found[package].requires
 
 
-def read(root: Root, places: Places, home: str, name: str) -> Distribution | None:
+def read(root: Root, home: str, name: str) -> Distribution | None:
     """What the metadata at `home`/`name` says; None when it names no package."""
     location = f"{home}/{name}"
     folder = is_directory(root, location)
@@ -177,23 +201,21 @@ def read(root: Root, places: Places, home: str, name: str) -> Distribution | Non
             return None
         title, version = title or guess["name"], version or guess["version"]
     package = Package(PackageType.PYPI, title, version, license=_license(fields), location=location)
-    paths = _recorded(root, places, home, location) if folder else None
+    listed = folder and any(text_of(root, f"{location}/{each}", 1) for each in ("RECORD", "installed-files.txt"))
     tops = [name]
-    if paths is None:
+    if not listed:
         tops += _importable(root, home, location if folder else "", title)
     requires = {found[0] for line in fields.get("requires-dist", ()) if (found := _REQUIREMENT.match(line))}
-    return Distribution(package, sorted(requires), paths, tops)
+    return Distribution(package, sorted(requires), listed, tops)
 
 
-def _recorded(root: Root, places: Places, home: str, location: str) -> list[str] | None:
+def _recorded(root: Root, places: Places, home: str, location: str) -> dict[str, list[str]]:
     record = text_of(root, f"{location}/RECORD", limit=64 << 20)
     if record:
         named = [row[0] for row in csv.reader(record.splitlines()) if row and row[0]]
         base = home
     else:
         listed = text_of(root, f"{location}/installed-files.txt")
-        if not listed:
-            return None
         named, base = [line for line in listed.splitlines() if line], location
     paths = []
     for path in named:
@@ -202,7 +224,7 @@ def _recorded(root: Root, places: Places, home: str, location: str) -> list[str]
         if "/." in path or "//" in path:
             path = posixpath.normpath(path)
         paths.append(path)
-    return places.canonical_all(paths)
+    return places.folders(paths)
 
 
 def _importable(root: Root, home: str, location: str, title: str) -> list[str]:

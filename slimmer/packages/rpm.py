@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from slimmer.errors import SlimmerError
 from slimmer.packages import rpmheader
-from slimmer.packages.database import Database, Installed
+from slimmer.packages.database import Database, Folders, Installed
 from slimmer.packages.model import Package, PackageType
 from slimmer.packages.places import Places
 from slimmer.root.model import FileType, Root, sort_key
@@ -28,12 +28,12 @@ def load(root: Root, places: Places) -> Database | None:
             if file in names:
                 path = f"{home.path}/{file}"
                 try:
-                    installed = [_installed(number, blob, places) for number, blob in _blobs(root, path)]
+                    installed = (_installed(number, blob, places) for number, blob in _blobs(root, path))
+                    database = Database((each for each in installed if each is not None), path)
                 except ValueError as error:
                     raise SlimmerError(f"{root.name}: {path}: {error}", "repair it with rpm --rebuilddb") from error
-                found = [each for each in installed if each is not None]
-                if found:
-                    return Database(found, path)
+                if database.installed:
+                    return database
     return None
 
 
@@ -47,12 +47,12 @@ def _blobs(root: Root, path: str) -> Iterator[tuple[int, bytes]]:
     return rpmdb.ndb_blobs(content) if path.endswith(".db") else rpmdb.bdb_blobs(content)
 
 
-def _installed(number: int, blob: bytes, places: Places) -> Installed | None:
+def _installed(number: int, blob: bytes, places: Places) -> tuple[Installed, Folders] | None:
     header = rpmheader.parse(blob)
     if header is None or header.name == "gpg-pubkey":  # a key that rpm trusts, no software
         return None
     source = _SOURCE.match(header.source)
-    return Installed(
+    described = Installed(
         package=Package(
             type=PackageType.RPM,
             name=header.name,
@@ -62,11 +62,11 @@ def _installed(number: int, blob: bytes, places: Places) -> Installed | None:
             source_version=f"{source[2]}-{source[3]}" if source else "",
             license=header.license,
         ),
-        paths=places.canonical_all(header.files),
         conffiles=sorted(places.canonical_all(header.config), key=sort_key),
         depends=header.requires,
         origin=str(number),
     )
+    return described, places.folders(header.files)
 
 
 def trimmed(root: Root, database: Database, kept: set[Package]) -> bytes:

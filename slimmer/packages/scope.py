@@ -30,6 +30,9 @@ class PackageScope(abc.ABC):
     def owners(self, path: str) -> Sequence[Package]:
         """Who holds a canonical path that this territory was claimed for."""
 
+    def forget(self) -> None:  # noqa: B027
+        """Give up what takes memory and can be read again."""
+
     def among(self, directory: str, names: Sequence[str]) -> Iterator[tuple[str, Sequence[Package]]]:
         """Those of the names right in a directory, for which it was claimed, that somebody holds."""
         for name in names:

@@ -35,6 +35,7 @@ _TYPE_NUMBER = {
     Kind.FIFO: _TYPES.index(FileType.FIFO),
 }
 _DIRECTORY = _TYPES.index(FileType.DIRECTORY)
+ENTRIES_KEPT = 1 << 14  # half a kilobyte each
 _IMPLIED_MODE = 0o755  # of a directory that no layer names: root's, from the epoch
 
 
@@ -108,7 +109,7 @@ class Index:
         except KeyError:
             number = self._find(path)
             found = None if number is None else self._entry(number, path)
-            if len(self._entries) > 100_000:  # memory stays flat on a walk of millions
+            if len(self._entries) > ENTRIES_KEPT:  # memory stays flat on a walk of millions
                 self._entries.clear()
             self._entries[path] = found
             return found

@@ -34,7 +34,7 @@ EVERY = 4  # one in so many paths stays
 def main(root: str, rows: int) -> None:
     began = time.process_time()
     found = index(DirectoryRoot(root))
-    paths = sum(len(each.paths) for database in found.databases for each in database.installed)
+    paths = found.listed()
     _say(f"index of {paths:,} paths in {root}", began)
     with tempfile.TemporaryDirectory(prefix="slimmer-bench-") as scratch:
         top = Path(scratch)

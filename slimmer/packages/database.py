@@ -66,6 +66,10 @@ class Database:
         """The canonical paths that a package lists, directory by directory."""
         return list(self._table.of(self._numbers[package]))
 
+    def __contains__(self, directory: str) -> bool:
+        """Whether anything is listed in a canonical directory, or below it."""
+        return directory in self._table
+
     def __len__(self) -> int:
         """How many paths are listed, those of several packages as often."""
         return len(self._table)

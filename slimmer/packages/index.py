@@ -69,7 +69,7 @@ class Index:
         for database in self.databases:
             found = database.owners(path)
             if found:
-                shared = len(found) > 1 and (path == "/" or self.places.is_directory_name(path))
+                shared = len(found) > 1 and (path == "/" or self.names_directory(path))
                 return None if shared else found[0]
         claimed = self._claimed(path)
         return claimed[0] if claimed else None
@@ -85,12 +85,16 @@ class Index:
 
         A link where packages list a directory (`/bin` after the usr-merge) is nobody's file.
         """
-        if self.places.is_directory_name(path):
+        if self.names_directory(path):
             return ()
         found: list[Package] = []
         for database in self.databases:
             found += database.owners(path)
         return [*found, *self._claimed(path, file=True)]
+
+    def names_directory(self, path: str) -> bool:
+        """Whether packages name something below a canonical path."""
+        return self.places.is_moved(path) or any(path in database for database in self.databases)
 
     def listed(self) -> int:
         return sum(map(len, self.databases))
@@ -112,7 +116,7 @@ class Index:
                         self._of.update((each, scope) for each in held if each not in self._of)
                     before = found.get(name)
                     found[name] = held if before is None else _with(before, held)
-        for name in [name for name in found if self.places.is_directory_name(prefix + name)]:
+        for name in [name for name in found if self.names_directory(prefix + name)]:
             del found[name]
         return found
 

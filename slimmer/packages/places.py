@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 from slimmer.root.model import FileType, Root
 
+REMEMBERED = 1 << 13  # directories
+
 
 class Places:
-    """Remembers where each directory really is, so that a list of a hundred thousand paths costs a dict lookup each."""
+    """Remembers where a directory really is, so that a list of a hundred thousand paths costs a dict lookup each.
+
+    Of directories that are where they are named there may be any number: so many are remembered, and no more.
+    """
 
     def __init__(self, root: Root) -> None:
         self.root = root
         self._directories: dict[str, str] = {"": ""}  # as named → canonical, both without a slash at the end
+        self._moved: dict[str, str] = {}  # those of them that are not the same
 
     def directory(self, path: str) -> str:
         """The canonical path of a directory, links followed; "" is the top. What does not exist stays as named."""
@@ -20,8 +26,11 @@ class Places:
         if found is None:
             parent, _, name = path.rpartition("/")
             found = self._step(self.directory(parent), name)
-            if found == path:
-                found = path  # one text for both: there may be a hundred thousand
+            if found != path:
+                self._moved[path] = found
+            if len(self._directories) >= REMEMBERED:
+                self._directories.clear()
+                self._directories.update({"": "", **self._moved})
             self._directories[path] = found
         return found
 
@@ -76,6 +85,6 @@ class Places:
             names.append(name)
         return found
 
-    def is_directory_name(self, path: str) -> bool:
-        """Whether something was named below this canonical path."""
-        return path in self._directories
+    def is_moved(self, path: str) -> bool:
+        """Whether something was named below this canonical path that is elsewhere, as a link leads there."""
+        return path in self._moved

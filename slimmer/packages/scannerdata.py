@@ -81,7 +81,7 @@ def kept_files(root: Root, index: Index, database: Database, kept_paths: Iterabl
     kept: dict[Package, list[str]] = {}
     for path in kept_paths:
         owners = database.owners(path)
-        if owners and not index.places.is_directory_name(path):
+        if owners and not index.names_directory(path):
             entry = root.entry(path)
             if entry is not None and entry.type is not FileType.DIRECTORY:
                 for package in owners:

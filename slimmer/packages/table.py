@@ -19,6 +19,7 @@ class PathTable:
 
     def __init__(self) -> None:
         self._texts: dict[str, str | list[str]] = {}
+        self._above: set[str] = set()  # directories above these, where nothing was listed before
         self._homes: list[tuple[str, ...]] = []  # by number: the directories in which it lists something
         self._alone: list[Numbers] = []
         self._top: Numbers = ()  # who lists "/"
@@ -29,6 +30,10 @@ class PathTable:
     def __len__(self) -> int:
         """How many paths are listed, those that several list as often."""
         return self._count
+
+    def __contains__(self, folder: str) -> bool:
+        """Whether anything is listed in a directory, or below it."""
+        return folder in self._texts or folder in self._above
 
     def __iter__(self) -> Iterator[str]:
         """The directories in which something is listed."""
@@ -53,6 +58,10 @@ class PathTable:
         before = self._texts.get(folder)
         if before is None:
             self._texts[folder] = text
+            above = folder.rpartition("/")[0]
+            while above not in self._texts and above not in self._above:
+                self._above.add(above)
+                above = above.rpartition("/")[0]
         elif isinstance(before, list):
             before.append(text)
         else:

@@ -17,7 +17,7 @@ from tracer.kernel.beneath import open_beneath
 
 TYPES = {number: kind for kind, number in FORMATS.items()}
 _OF_A_PROCESS = re.compile(r"/proc/(\d+|self)/root/?\Z")
-ENTRIES_KEPT = 1 << 14  # cached ones; half a kilobyte each
+ENTRIES_KEPT = 1 << 13  # cached ones; half a kilobyte each
 
 
 def _first(step: tuple[bytes, Entry, bool]) -> bytes:

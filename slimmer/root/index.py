@@ -35,7 +35,7 @@ _TYPE_NUMBER = {
     Kind.FIFO: _TYPES.index(FileType.FIFO),
 }
 _DIRECTORY = _TYPES.index(FileType.DIRECTORY)
-ENTRIES_KEPT = 1 << 14  # half a kilobyte each
+ENTRIES_KEPT = 1 << 13  # half a kilobyte each
 _IMPLIED_MODE = 0o755  # of a directory that no layer names: root's, from the epoch
 
 

@@ -24,7 +24,7 @@ _R = TypeVar("_R")
 
 LARGEST = 1 << 62
 BEGINNING = 1 << 16  # bytes; what is longer is compared as a whole, by never being taken for the same
-ENTRIES_KEPT = 1 << 14
+ENTRIES_KEPT = 1 << 13
 
 
 class _Notes:

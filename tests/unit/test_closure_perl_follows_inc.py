@@ -8,11 +8,12 @@ import pytest
 
 from slimmer.closure.languages.perl.imports import scan
 from slimmer.closure.languages.perl.rule import PerlRule
+from slimmer.closure.model import Application
 from slimmer.closure.recorded import RecordedRule
 from slimmer.packages.model import Package, PackageType
 from tests.support_roots import Owned
 from tests.unit.closures import kept
-from tracer.recording import Access, Kind, Recording
+from tracer.recording import Access, Execution, Kind, Recording
 
 INC = ("/etc/perl", "/usr/lib/x/perl/5.36", "/usr/share/perl/5.36")
 BINARY = b"\x7fELF\0" + b"\0".join(place.encode() for place in INC) + b"\0/usr/share/perl/none\0"
@@ -144,3 +145,93 @@ def test_commands_of_a_package_that_the_run_loaded_stay(tmp_path: Path) -> None:
     found = kept(tmp_path, {**BASE, **tree}, "/usr/bin/perl", rules=rules, recording=recording, packages=owned)
     assert {"/usr/bin/web", f"{shared}/Web/Cli.pm", f"{shared}/Helper.pm"} <= found
     assert not {"/usr/bin/web-native", "/usr/bin/helper"} & found
+
+
+ROLES = {
+    "archlibexp": "/usr/lib/x/perl/5.36",
+    "privlibexp": "/usr/share/perl/5.36",
+    "vendorlibexp": "/usr/share/perl5",
+    "vendorarchexp": "/usr/lib/x/perl5",
+}
+CONFIGURED: dict[str, str | bytes | None] = {
+    # as the linker lays texts out, which is not how perl searches
+    "/usr/bin/perl": "\0".join(("\x7fELF", *ROLES.values(), "/usr/lib/x/perl-base", "")).encode(),
+    "/usr/lib/x/perl-base/Config.pm": "".join(f"    {name} => '{ROLES[name]}',\n" for name in [*ROLES][:2]),
+    "/usr/lib/x/perl-base/Config_heavy.pl": "".join(f"{name}='{place}'\n" for name, place in ROLES.items()),
+    **dict.fromkeys(ROLES.values()),
+}
+
+
+def loaded(tmp_path: Path, tree: dict[str, str | bytes | None], *seeds: str, **more: object) -> set[str]:
+    whole = {**CONFIGURED, **tree}
+    return kept(tmp_path, whole, "/usr/bin/perl", *seeds, rules=(PerlRule,), **more) - {*CONFIGURED, *seeds}
+
+
+def test_of_copies_along_inc_the_first_stays_with_its_compiled_part(tmp_path: Path) -> None:
+    base, arch, share = "/usr/lib/x/perl-base", "/usr/lib/x/perl/5.36", "/usr/share/perl/5.36"
+    stays: dict[str, str | bytes | None] = {
+        f"{base}/POSIX.pm": "package POSIX; use In::Base;",
+        f"{base}/auto/POSIX/POSIX.so": "",
+        f"{base}/In/Base.pm": "",
+        f"{arch}/Only/Arch.pm": "",
+        f"{arch}/auto/Only/Arch/Arch.so": "",
+        "/usr/share/perl5/JSON.pm": "",
+    }
+    second: dict[str, str | bytes | None] = {
+        f"{arch}/POSIX.pm": "package POSIX; use In::Base;",
+        f"{arch}/auto/POSIX/POSIX.so": "",
+        f"{share}/In/Base.pm": "",
+        f"{share}/JSON.pm": "",
+    }
+    source = "use POSIX; require 'JSON.pm'; use JSON; use Only::Arch; require 'In/Base.pm';"
+    assert loaded(tmp_path, {**stays, **second, "/app/a.pl": source}, "/app/a.pl") == {*stays}
+
+
+def test_a_second_copy_that_the_run_read_stays_with_its_compiled_part(tmp_path: Path) -> None:
+    arch = "/usr/lib/x/perl/5.36"
+    tree: dict[str, str | bytes | None] = {
+        "/usr/lib/x/perl-base/POSIX.pm": "",
+        "/usr/lib/x/perl-base/auto/POSIX/POSIX.so": "",
+        f"{arch}/POSIX.pm": "",
+        f"{arch}/auto/POSIX/POSIX.so": "",
+        "/app/a.pl": "use POSIX;",
+    }
+    assert loaded(tmp_path, tree, "/app/a.pl", f"{arch}/POSIX.pm") == {*tree} - {"/app/a.pl", f"{arch}/POSIX.pm"}
+
+
+def test_a_family_stays_without_second_copies(tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/usr/lib/x/perl5/DBI.pm": "",
+        "/usr/lib/x/perl5/DBD/A.pm": "",
+        "/usr/lib/x/perl/5.36/DBD/A.pm": "",
+        "/usr/lib/x/perl/5.36/DBD/B.pm": "",
+        "/app/a.pl": "use DBI;",
+    }
+    assert loaded(tmp_path, tree, "/app/a.pl") == {*tree} - {"/app/a.pl", "/usr/lib/x/perl/5.36/DBD/A.pm"}
+
+
+@pytest.mark.parametrize(("started", "stays"), [("/app/local", False), ("/other", True)])
+def test_a_directory_that_every_perl_is_started_with_comes_first(started: str, stays: bool, tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/app/local/JSON.pm": "",
+        "/usr/share/perl5/JSON.pm": "",
+        "/app/a.pl": "use JSON;",
+    }
+    recording = Recording((), (Execution("/usr/bin/perl", "/", (("PERL5LIB", started),)),))
+    application = Application(env={"PERL5LIB": "/app/local"})
+    found = loaded(tmp_path, tree, "/app/a.pl", application=application, recording=recording)
+    assert found == {"/app/local/JSON.pm", *(["/usr/share/perl5/JSON.pm"] if stays else [])}
+
+
+def test_two_perls_keep_what_each_finds(tmp_path: Path) -> None:
+    other = {"archlibexp": "/opt/perl/lib/x", "privlibexp": "/opt/perl/lib"}
+    tree: dict[str, str | bytes | None] = {
+        "/opt/perl/bin/perl": b"\x7fELF\0" + b"\0".join(each.encode() for each in other.values()) + b"\0",
+        "/opt/perl/lib/x/Config.pm": "".join(f"    {name} => '{place}',\n" for name, place in other.items()),
+        "/opt/perl/lib/JSON.pm": "",
+        "/usr/share/perl5/JSON.pm": "",
+        "/usr/share/perl/5.36/JSON.pm": "",
+        "/app/a.pl": "use JSON;",
+    }
+    found = loaded(tmp_path, tree, "/opt/perl/bin/perl", "/app/a.pl")
+    assert found == {"/opt/perl/lib/JSON.pm", "/usr/share/perl5/JSON.pm"}

@@ -15,6 +15,7 @@ from slimmer.closure.commands.needs import Embedded
 from slimmer.closure.commands.search import Programs, head
 from slimmer.closure.languages.base import NOTHING, LanguageRule
 from slimmer.closure.languages.perl.imports import Literal, Perl, scan
+from slimmer.closure.languages.perl.path import SearchPath
 from slimmer.closure.languages.runtimes import compiled_paths, matches, package_content, system_owner
 from slimmer.closure.model import Need, Reason, View
 from slimmer.closure.profiles.load import Profile
@@ -43,10 +44,11 @@ class PerlRule(LanguageRule):
 
     def __init__(self, inline: Mapping[str, Embedded] = NOTHING, profiles: Sequence[Profile] | None = None) -> None:
         super().__init__(inline, profiles)
-        self._path: list[str] = []  # @INC, as named
+        self._path = SearchPath()
         self._canonical: list[str] = []
         self._sources: dict[str, Perl] = {}
         self._local: list[str] = []
+        self._certain: frozenset[str] = frozenset()
         self._packages: set[str] = set()
         self._commanded: set[str] = set()  # packages whose commands stay
         self._families: set[str] = set()
@@ -62,6 +64,12 @@ class PerlRule(LanguageRule):
         for line in self._environment.lines:
             self._local.extend(word[2:] for word in line if word.startswith("-I/"))
         self._local = list(dict.fromkeys(self._local))
+        # Where every perl is started with a directory before its own, nothing behind that is found a second time.
+        values = [(view.application.env or {}).get("PERL5LIB", "")]
+        for each in view.recording.executions:
+            if INTERPRETER.search(each.path):
+                values.append(dict(each.environment).get("PERL5LIB", ""))
+        self._certain = frozenset.intersection(*(frozenset(each.split(":")) - {""} for each in values))
 
     def visit(self, entry: Entry, view: View) -> Iterable[Need]:
         if entry.type is not FileType.FILE:
@@ -81,12 +89,12 @@ class PerlRule(LanguageRule):
             yield from self._module(mention.text, reason, self._local)
 
     def _interpreter(self, entry: Entry) -> Iterator[Need]:
-        fresh = [path for path in compiled_paths(entry, self._view, "perl") if path not in self._path]
+        fresh = [path for path in compiled_paths(entry, self._view, "perl") if path not in self._path.directories]
         if not fresh:
             return
         first = not self._path
-        self._path.extend(fresh)
-        self._canonical.extend(self._view.root.resolve(path).path for path in fresh)
+        self._path.add(fresh, self.text_at, self._view)
+        self._canonical = [self._view.root.resolve(path).path for path in self._path]
         if first:
             reason = Reason(self.name, "loaded by perl itself when it is first needed", entry.path)
             for name in self._known.startup:
@@ -159,19 +167,26 @@ class PerlRule(LanguageRule):
 
     def _module(self, name: str, reason: Reason, local: Iterable[str]) -> Iterator[Need]:
         relative = name.replace("::", "/")
-        for directory in (*local, *self._path):
-            for suffix in (".pm", ".pl") if "::" not in name else (".pm",):
+        for suffix in (".pm", ".pl") if "::" not in name else (".pm",):
+            for directory in (*local, *self._first(f"{relative}{suffix}")):
                 place = f"{directory}/{relative}{suffix}"
                 if self._view.root.find(place) is not None:
                     yield Need(place, reason)
+                    if directory in self._certain:
+                        break
         for member in self._known.implied.get(name, ()):
             yield from self._module(member, Reason(self.name, f"{name} loads it by a name it computes"), local)
         family = self._known.families.get(name)
         if family:
             yield from self._family(family, Reason(self.name, f"{name} loads it by a name it computes"), local)
 
+    def _first(self, relative: str) -> Iterator[str]:
+        """The directories of @INC whose copy of a file can be loaded: a second one is never found."""
+        root = self._view.root
+        return self._path.first((each, root.find(f"{each}/{relative}") is not None) for each in self._path)
+
     def _file(self, mention: Literal, path: str, local: Iterable[str]) -> Iterator[Need]:
-        bases = (*local, *self._path, posixpath.dirname(path), self._view.application.workdir)
+        bases = (*local, *self._first(mention.text), posixpath.dirname(path), self._view.application.workdir)
         places = [mention.text] if mention.text.startswith("/") else [f"{base}/{mention.text}" for base in bases]
         for place in places:
             found = self._view.root.find(place)
@@ -185,12 +200,16 @@ class PerlRule(LanguageRule):
         self._families.add(name)
         relative = name.replace("::", "/")
         for directory in (*local, *self._path):
-            for place in (f"{directory}/{relative}", f"{directory}/auto/{relative}"):
-                found = self._view.root.find(place)
+            for below in (relative, f"auto/{relative}"):
+                found = self._view.root.find(f"{directory}/{below}")
                 if found is not None and found.type is FileType.DIRECTORY:
                     for entry in self._view.root.walk(found.path):
-                        if not entry.path.endswith((".pod", ".h")) and not self._is_spared(entry.path):
-                            yield Need(entry.path, reason)
+                        if entry.path.endswith((".pod", ".h")) or self._is_spared(entry.path):
+                            continue
+                        relates = directory in self._path.directories and entry.path.endswith((".pm", ".pl", ".so"))
+                        if relates and directory not in self._first(f"{below}{entry.path[len(found.path) :]}"):
+                            continue  # a second copy
+                        yield Need(entry.path, reason)
 
     def _parts(self, path: str) -> Iterator[Need]:
         """A module's compiled or split parts, and the package that it comes with."""
@@ -199,7 +218,14 @@ class PerlRule(LanguageRule):
             return
         reason = Reason(self.name, f"part of {name}", path)
         relative = name.replace("::", "/")
-        for directory in self._path:
+        own = max((each for each in self._canonical if path.startswith(f"{each}/")), key=len, default="")
+        # XSLoader looks beside the module first (XSLoader.pm), DynaLoader along @INC.
+        part = f"auto/{relative}/{relative.rpartition('/')[2]}.so"
+        beside = self._view.root.find(f"{own}/{part}") is not None
+        loaded_from = [*self._first(part)]
+        for directory, canonical in zip(self._path, self._canonical, strict=True):
+            if beside and canonical != own and directory not in loaded_from:
+                continue
             place = self._view.root.resolve(f"{directory}/auto/{relative}").path
             for child in self._view.root.children(place):
                 entry = self._view.root.entry(f"{place}/{child}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from slimmer.checks.challenge.model import Findings
-from slimmer.checks.variance import NUMBER, varies_alike, without_numbers
+from slimmer.checks.variance import NUMBER, of_other_files, varies_alike, without_numbers
 from slimmer.closure.essentials import never
 from slimmer.closure.model import ClosureWarning
 from slimmer.exercise.model import Answer, Executed, RunOutcome
@@ -341,7 +341,7 @@ def _exit(done: Executed) -> str:
 def _content(what: str, fat: bytes, slim: bytes, again: bytes | None, word: str = "same") -> Comparison:
     if fat == slim:
         return Comparison(what, word, word)
-    if again is not None and varies_alike(fat, again, slim):
+    if of_other_files(fat, slim) or (again is not None and varies_alike(fat, again, slim)):
         return Comparison(what, word, word, varies=True)
     slight = again not in (None, fat) or without_numbers(fat) == without_numbers(slim)
     said = f"{CONTENT}: {_first(fat, slim)}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bisect
+import calendar
 import difflib
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,6 +100,41 @@ def _of_like_words(one: list[bytes], two: list[bytes], three: list[bytes]) -> bo
     words, others, found = ({token for token in text if WORD.fullmatch(token)} for text in (one, two, three))
     rows = Counter(one) != Counter(two)
     return rows and words & others <= found <= words | others and len(one) <= 2 * len(three) <= 4 * len(one)
+
+
+DATED = re.compile(
+    rb"(?P<year>\d{4})[-:/](?P<month>\d\d)[-:/](?P<day>\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:\.\d+)?"
+    rb"|\b(?:[A-Z][a-z]{2},? )?(?P<name>[A-Z][a-z]{2}) {1,2}(?P<date>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d)"
+    rb"(?: [A-Z]{3,4})? (?P<of>\d{4})\b"
+)
+ZONE = 900  # seconds: times of two zones are multiples of it apart (the IANA database, for dates of our days)
+
+
+def of_other_files(fat: bytes, slim: bytes) -> bool:
+    """Whether nothing but dates differ, as those of files do that were unpacked anew.
+
+    No archive keeps when a file was read, changed its owner or was born, and a layer's times are whole seconds (stat,
+    exiftool, the head of a diff). Where dates are apart as time zones are, the zone is missing.
+    """
+    if DATED.sub(b"", fat) != DATED.sub(b"", slim):
+        return False
+    pairs = list(zip(map(_seconds, DATED.finditer(fat)), map(_seconds, DATED.finditer(slim)), strict=True))
+    return all(
+        one == two or (isinstance(one, int) and isinstance(two, int) and (one - two) % ZONE != 0) for one, two in pairs
+    )
+
+
+def _seconds(found: re.Match[bytes]) -> int | bytes:
+    """Since 1970, without what is below a second; as it is written where that only looks like a date."""
+    year, month, day, clock = found.group("year", "month", "day", "time")
+    form = "%Y %m %d %H:%M:%S"
+    if year is None:
+        year, month, day, clock = found.group("of", "name", "date", "clock")
+        form = "%Y %b %d %H:%M:%S"
+    try:
+        return calendar.timegm(time.strptime(b" ".join((year, month, day, clock)).decode(), form))
+    except ValueError:
+        return found[0]
 
 
 ROOM = 2  # tokens that may be equal by chance

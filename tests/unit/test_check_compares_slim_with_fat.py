@@ -24,7 +24,7 @@ from slimmer.checks.compare import (
     with_more,
     worth_another_try,
 )
-from slimmer.checks.variance import varies_alike
+from slimmer.checks.variance import of_other_files, varies_alike
 from slimmer.errors import SlimmerError
 from slimmer.exercise.model import Answer, Executed, RunOutcome
 from slimmer.root.directory import DirectoryRoot
@@ -144,6 +144,24 @@ def test_a_table_of_measurements_may_have_other_rows_but_no_other_words() -> Non
     assert not varies_alike(fat, again, status(busy, idle, load=3.75))  # a word of both is gone
     assert not varies_alike(fat, again, status(busy, done, "<td>failed</td>", load=3.75))
     assert not varies_alike(fat, again, status(busy, *[done] * 40, load=3.75))
+
+
+@pytest.mark.parametrize(
+    ("fat", "slim", "same"),
+    [
+        ("--- a.py\t2026-11-29 20:54:54.303093", "--- a.py\t2026-11-29 20:54:54", True),  # a layer's times
+        ("Access: 2026:11:29 21:28:19+00:00 8 bytes", "Access: 2026:11:29 21:28:13+00:00 8 bytes", True),
+        ("changed Sun Nov 29 21:28:19 2026", "changed Mon Nov 30 00:01:07 2026", True),
+        ("Access: 2026:11:29 21:28:19+00:00 8 bytes", "Access: 2026:11:29 21:28:13+00:00 9 bytes", False),
+        ("now 2026-11-29T21:28:19", "now 2026-11-29T12:28:19", False),  # without its time zone
+        ("now 2026-11-29 21:28:19.5", "now 2026-11-29 15:43:19.7", False),  # Nepal's
+        ("a 2026-11-29 20:54:54 b 2026-11-29 20:54:54", "a 2026-11-29 20:54:51 b", False),
+        ("at 2026-99-29 20:54:54", "at 2026-98-29 20:54:54", False),  # no date
+    ],
+)
+def test_dates_of_files_are_those_of_other_files_in_the_slim_image(fat: str, slim: str, same: bool) -> None:
+    assert of_other_files(fat.encode(), slim.encode()) is same
+    assert (problems(outcome(fat.encode()), outcome(slim.encode()), outcome(fat.encode())) == []) is same
 
 
 def test_the_message_shows_the_line_that_differs() -> None:

@@ -23,7 +23,7 @@ from fixtures.roots import debian_root
 HOUSE = Path(__file__).resolve().parents[2]
 ROUNDS = 3
 FIRST, SAME = "nothing known", "nothing changed"
-CHANGES = {FIRST: b"", "a comment in one file": b"# changed\n", "an import in one file": b"import wave\n"}
+CHANGES = {FIRST: b"", "a comment in one file": b"# changed\n" * 100, "an import in one file": b"import wave\n"}
 URL = "http://127.0.0.1:8090/api"
 
 

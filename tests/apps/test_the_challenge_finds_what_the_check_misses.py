@@ -106,3 +106,49 @@ def test_java_classes_that_no_run_loaded_are_loaded_and_their_archives_brought(t
     ]
     brought = {miss.path: miss.why for miss in mended.verdict.repaired}
     assert brought["/app/lib/cash.jar"] == "used for the question `Java's loading of shop.cash.Cash`"
+
+
+SHOP = """from flask import Flask, render_template
+app = Flask(__name__)
+
+@app.template_filter("money")
+def money(amount):
+    return f"{amount:.2f}"
+
+@app.route("/<name>")
+def page(name):
+    return render_template(f"{name}.html", amount=3)
+"""
+ASKS = """import sys
+from shop import app
+print(app.test_client().get(sys.argv[2]).get_data(as_text=True))
+"""
+
+
+def test_a_template_that_no_run_filled_is_compiled_in_both_roots(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    overlay = tmp_path_factory.mktemp("shop")
+    files = {
+        "shop.py": SHOP,
+        "ask.py": ASKS,
+        "templates/first.html": "first {{ amount | money }}",
+        "templates/second.html": "{% extends 'base.html' %}{{ amount | money }}",
+        "templates/base.html": "{{ amount }}",
+        "templates/bad.html": "{{ amount | none_such }}",
+    }
+    for name, text in files.items():
+        (overlay / "srv/shop" / name).parent.mkdir(parents=True, exist_ok=True)
+        (overlay / "srv/shop" / name).write_text(text)
+    try:
+        root = debian_root("python3-flask", overlay=overlay)
+    except RootUnavailable as error:
+        pytest.skip(str(error))
+    run = Run(("python3", "ask.py", "shop:app", "/first"), workdir="/srv/shop")
+    whole = Recipe(Source(root=str(root)), (run,), reach=Reach(keep=Keep.RECORDED))
+    found = traced(whole, tmp_path / "out", Budget(40))
+    assert found.verdict.passed
+    assert found.verdict.challenge is not None
+    brought = {each.path for each in found.verdict.repaired}
+    assert {f"/srv/shop/templates/{name}.html" for name in ("second", "base", "bad")} <= brought
+    assert not any("templates" in each.question.what for each in found.verdict.challenge.differences)

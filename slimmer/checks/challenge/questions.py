@@ -17,6 +17,7 @@ from slimmer.closure.profiles.load import Challenge, Profile, When
 # Of a budget, in the order of asking; what one leaves goes to the rest of all.
 SHARES = (0.1, 0.25, 0.4, 0.1, 0.15)
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(?:\(\))?")
+SCRIPT = re.compile(r"\.(?:[cm]?js|py|rb|pl|php)$|/www$")  # express-generator's bin/www
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -55,14 +56,16 @@ def _commands(challenge: Challenge, profile: Profile, subject: Subject) -> Itera
     for line in challenge.ask:
         argv = filled(shlex.split(line), subject)
         if argv and (program := subject.program(argv[0])) and subject.stays(program):
-            yield Question(Topic.FRAMEWORK, argv)
+            program_text = any("\n" in word for word in argv)
+            yield Question(Topic.FRAMEWORK, argv, label=challenge.why if program_text else "")
 
 
 def filled(words: Sequence[str], subject: Subject) -> tuple[str, ...]:
     """A command with its places filled from how the application is started; empty when one cannot be.
 
     {program}: its first word; {arguments}: the others, where the command is of the same program; {target}: an
-    argument like module:object; {python}, {ruby}, {node}, {php}, {perl}: the interpreter that ran.
+    argument like module:object; {script}: the absolute path of the source that it is given; {python}, {ruby}, {node},
+    {php}, {perl}: the interpreter that ran.
     """
     application = subject.application
     done: list[str] = []
@@ -94,6 +97,9 @@ def _value(name: str, subject: Subject) -> str:
         return argv[0] if argv else ""
     if name == "target":
         return next((word for word in argv if TARGET.fullmatch(word)), "").removesuffix("()")
+    if name == "script":
+        words = ((word, subject.file(word)) for word in argv)
+        return next((path for word, path in words if path and SCRIPT.search(word)), "")
     for each in modules.interpreters(subject):
         if each.language.program.fullmatch(name) and (real := subject.root.find(each.path)):
             return each.path if real.path in subject.executed else ""

@@ -346,3 +346,20 @@ def test_a_builder_does_not_bring_what_it_builds_with(tmp_path: Path, name: str,
         main: "",
     }
     assert (main in grown(tmp_path, tree, "/app/main.py").paths) == stays
+
+
+@pytest.mark.parametrize(("size", "whole"), [(1, True), (LIMIT + 1, False)])
+def test_a_directory_that_a_package_links_to_is_a_part_of_it(tmp_path: Path, size: int, whole: bool) -> None:
+    """As Debian's babel has its locales in a package of their own."""
+    site, data = "/usr/lib/python3/dist-packages", "/usr/share/babel-data/locale-data"
+    owned: Tree = {
+        f"{site}/babel/__init__.py": "",
+        f"{site}/babel/locale-data": "-> ../../../../share/babel-data/locale-data",
+        f"{site}/babel/share": "-> ../../../../share",  # a place of many
+    }
+    located: Tree = {f"{data}/de.dat": "x" * size}
+    debian(tmp_path, {"python3-babel": Deb(owned), "babel-data": Deb(located), "other": Deb({"/usr/share/o": ""})})
+    found = grown(tmp_path, {"/app/main.py": "import babel\n"}, "/app/main.py", "/usr/bin/python3.11")
+    assert (f"{data}/de.dat" in found.paths) is whole
+    assert "/usr/share/o" not in found.paths
+    assert any(data in each.text for each in found.warnings) is not whole

@@ -13,8 +13,9 @@ from slimmer.closure.languages import suites
 from slimmer.closure.languages.content import PackageContent
 from slimmer.closure.languages.python.imports import scan
 from slimmer.closure.languages.python.path import Python, pth_lines
-from slimmer.closure.model import Need, Reason, View
+from slimmer.closure.model import ClosureWarning, Need, Reason, View
 from slimmer.closure.profiles.load import Profile
+from slimmer.closure.profiles.modules import known_modules
 from slimmer.closure.started import SYSTEM
 from slimmer.errors import SlimmerError
 from slimmer.packages.model import Package, PackageType
@@ -142,6 +143,7 @@ class DistributionUnits:
     def __init__(self, view: View, profiles: Sequence[Profile] = ()) -> None:
         self.distributions = Distributions(view.root)
         self._content = PackageContent("python", profiles, view)
+        self._limit = known_modules((each.modules for each in profiles), "python").optional_limit
         self._view = view
         self._packages: set[str] = set()
         self._metadata: set[str] = set()
@@ -224,8 +226,25 @@ class DistributionUnits:
         reason = Reason("python-package", text, init)
         for entry in self._content.entries(self._view.root.resolve(top).path):
             yield Need(entry.path, reason)
+            if entry.type is FileType.SYMLINK:
+                yield from self._linked(entry, reason)
         for data in shared_data(init, self._view):
             yield Need(data, reason)
+
+    def _linked(self, link: Entry, reason: Reason) -> Iterator[Need]:
+        """What a package has in another place: Debian's babel its locales, which all architectures share."""
+        found = self._view.root.find(link.path)
+        if found is None or found.type is not FileType.DIRECTORY:
+            return
+        owners = self._view.packages.owners(found.path)
+        if len({each.name for each in owners}) != 1 or {each.type for each in owners} - SYSTEM:
+            return  # a place of many, or of nobody
+        size = sum(entry.size for entry in self._view.root.walk(found.path) if entry.type is FileType.FILE)
+        if self._limit and size > self._limit:
+            text = f"{found.path}, to which {link.path} leads, holds {size:,} bytes and stays with used files only"
+            self._view.warn(ClosureWarning("large-package", link.path, text, 30))
+        else:
+            yield Need(found.path, reason, tree=True)
 
     def _suite(self, top: str, path: str) -> Iterator[Need]:
         """A directory of tests from which something is used: helpers and data, without the tests themselves."""

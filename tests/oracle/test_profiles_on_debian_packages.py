@@ -42,7 +42,7 @@ PACKAGES = [
     "openssh-server", "openssl", "perl-base", "perl-modules-5.36", "php8.2-cli", "php8.2-common", "postgresql-15",
     "postgresql-client-15", "postgresql-client-common", "proj-data", "python3.11-minimal", "redis-server",
     "redis-tools", "rsync", "ruby3.1", "s6", "sqlite3", "tcl8.6", "tesseract-ocr", "tesseract-ocr-eng", "tzdata",
-    "unixodbc-common", "wget",
+    "unixodbc-common", "wget", "docbook-xml", "docbook-xsl", "xsltproc",
 ]
 # fmt: on
 LIB = "/usr/lib/x86_64-linux-gnu"
@@ -289,6 +289,15 @@ CASES = {
         left=("/usr/share/zoneinfo/right", "/usr/share/zoneinfo/posix/Asia/Tokyo"),
     ),
     "x11": Case(read=(f"{LIB}/libX11.so.6.4.0",), kept=("/usr/share/X11/locale/C/XLC_LOCALE",)),
+    "xml": Case(
+        executed=("/usr/bin/xsltproc",),
+        kept=(
+            "/usr/share/xml/docbook/stylesheet/docbook-xsl/html/docbook.xsl",
+            "/usr/share/xml/docbook/stylesheet/docbook-xsl/common/de.xml",
+            "/usr/share/xml/docbook/schema/dtd/4.5/docbookx.dtd",
+        ),
+        left=("/usr/share/doc/docbook-xsl/copyright",),
+    ),
 }
 # Profiles that are lists for other rules, or whose packages are large or not Debian's.
 ELSEWHERE = {

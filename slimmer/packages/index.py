@@ -85,7 +85,7 @@ class Index:
 
         A link where packages list a directory (`/bin` after the usr-merge) is nobody's file.
         """
-        if self.names_directory(path):
+        if self.places.is_moved(path):
             return ()
         found: list[Package] = []
         for database in self.databases:
@@ -116,8 +116,9 @@ class Index:
                         self._of.update((each, scope) for each in held if each not in self._of)
                     before = found.get(name)
                     found[name] = held if before is None else _with(before, held)
-        for name in [name for name in found if self.names_directory(prefix + name)]:
-            del found[name]
+        if self.places.has_moved(directory):
+            for name in [name for name in found if self.places.is_moved(prefix + name)]:
+                del found[name]
         return found
 
     def installed(self, package: Package) -> Installed | None:

@@ -19,6 +19,7 @@ class Places:
         self.root = root
         self._directories: dict[str, str] = {"": ""}  # as named → canonical, both without a slash at the end
         self._moved: dict[str, str] = {}  # those of them that are not the same
+        self._with_moved: set[str] = set()  # directories as named in which these are
 
     def directory(self, path: str) -> str:
         """The canonical path of a directory, links followed; "" is the top. What does not exist stays as named."""
@@ -28,6 +29,7 @@ class Places:
             found = self._step(self.directory(parent), name)
             if found != path:
                 self._moved[path] = found
+                self._with_moved.add(parent)
             if len(self._directories) >= REMEMBERED:
                 self._directories.clear()
                 self._directories.update({"": "", **self._moved})
@@ -84,6 +86,10 @@ class Places:
                 last, names = folder, found.setdefault(known.get(folder) or self.directory(folder), [])
             names.append(name)
         return found
+
+    def has_moved(self, directory: str) -> bool:
+        """Whether `is_moved` is true of anything right in a canonical directory."""
+        return directory in self._with_moved
 
     def is_moved(self, path: str) -> bool:
         """Whether something was named below this canonical path that is elsewhere, as a link leads there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 READ = 50_000  # names of directories that are remembered
+LONG = 500  # characters of a directory's text from which on it is worth that
 
 Numbers = tuple[int, ...]
 
@@ -77,20 +78,25 @@ class PathTable:
                 for name in found.keys() & own.keys():
                     own[name] = (*found[name], number)
                 found.update(own)
-            self._names += len(found)
-            if self._names > READ:
-                self._read.clear()
-                self._names = len(found)
-            self._read[folder] = found
+            if len(self._text(folder)) >= LONG:
+                self._names += len(found)
+                if self._names > READ:
+                    self._read.clear()
+                    self._names = len(found)
+                self._read[folder] = found
         return found
 
     def _parts(self, folder: str) -> Iterator[tuple[int, list[str]]]:
-        text = self._texts.get(folder)
-        if isinstance(text, list):
-            text = self._texts[folder] = "//".join(text)
+        text = self._text(folder)
         for part in text.split("//") if text else ():
             number, *names = part.split("/")
             yield int(number), names
+
+    def _text(self, folder: str) -> str:
+        text = self._texts.get(folder, "")
+        if not isinstance(text, str):
+            text = self._texts[folder] = "//".join(text)
+        return text
 
     def at(self, path: str) -> Numbers:
         """The numbers of those who list a path."""
@@ -102,6 +108,6 @@ class PathTable:
         if number in self._top:
             yield "/"
         for folder in self._homes[number]:
-            for each, names in self._parts(folder):
-                if each == number:
-                    yield from (f"{folder}/{name}" for name in names)
+            _, found, rest = f"//{self._text(folder)}".partition(f"//{number}/")
+            names = rest.partition("//")[0].split("/") if found else ()  # none: it lists "/" there
+            yield from (f"{folder}/{name}" for name in names)

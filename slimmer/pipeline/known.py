@@ -24,11 +24,12 @@ from slimmer.closure.profiles.drops import Dropped
 from slimmer.closure.worklist import Closure, Kept
 from slimmer.facts import plain
 from slimmer.facts.remember import in_use, keep, recall
+from slimmer.packages.index import Index
 from slimmer.recipe import Miss, Recipe
 from slimmer.report.build import RemovedSums
 from slimmer.root.model import FileType, Root
 from slimmer.root.noting import NotingRoot, holds, noting
-from slimmer.root.state import State, changed, seen
+from slimmer.root.state import MOST, State, changed, seen
 from tracer.recording import Recording
 
 _CLOSURE, _REVIEW, _NOTES, _TABLE, _LATEST = "closure", "review", "notes", "table", "latest"
@@ -227,10 +228,12 @@ class Known:
 
 
 def known(
-    root: Root, recording: Recording, application: Application, recipe: Recipe, packages: Root | None = None
+    root: Root, recording: Recording, application: Application, recipe: Recipe, packages: Index | None = None
 ) -> Known:
-    """What may be known. `packages`: see Known. Raises SlimmerError for a profile that cannot be read."""
-    state = seen(root) if in_use() else NOTHING
+    """What may be known. `packages`: read from a root as Known says. Raises SlimmerError for a profile that is none."""
+    # Shared directories are listed again and again; with so many the root is too large in any case.
+    large = packages is not None and packages.listed() > 2 * MOST
+    state = seen(root) if in_use() and not large else NOTHING
     if not state.digest:
         return Known()
     parts = (
@@ -239,7 +242,7 @@ def known(
         repr((application, recipe.reach, recipe.image)).encode("utf-8", "surrogatepass"),
         *load.texts(recipe.reach.profiles),
     )
-    return Known(root, state, parts, noting(root), packages)
+    return Known(root, state, parts, noting(root), packages.root if packages is not None else None)
 
 
 def _stored(grown: Grown) -> _Stored:

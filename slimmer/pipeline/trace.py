@@ -281,7 +281,7 @@ def prove(space: Workspace, job: Job, outputs: Outputs, progress: Progress) -> P
     with progress.phase("reading packages"):
         packages = index(noting(opened.root))
     application = application_of(opened, recipe)
-    former = known(opened.root, job.recording, application, recipe, packages.root)
+    former = known(opened.root, job.recording, application, recipe, packages)
     hidden = [*outputs.hidden(space), opened.place.saved] if opened.place.in_place else []
     challenge = outputs.challenge
     asking = (

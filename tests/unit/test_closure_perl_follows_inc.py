@@ -235,3 +235,17 @@ def test_two_perls_keep_what_each_finds(tmp_path: Path) -> None:
     }
     found = loaded(tmp_path, tree, "/opt/perl/bin/perl", "/app/a.pl")
     assert found == {"/opt/perl/lib/JSON.pm", "/usr/share/perl5/JSON.pm"}
+
+
+def test_a_library_that_programs_embed_finds_its_own_first_copy(tmp_path: Path) -> None:
+    tree: dict[str, str | bytes | None] = {
+        "/usr/lib/libperl.so.5.36": "\0".join(("\x7fELF", *ROLES.values(), "")).encode(),  # knows no perl-base
+        "/usr/lib/x/perl/5.36/Config.pm": CONFIGURED["/usr/lib/x/perl-base/Config.pm"],
+        "/usr/lib/x/perl-base/POSIX.pm": "",
+        "/usr/lib/x/perl/5.36/POSIX.pm": "",
+        "/usr/share/perl/5.36/POSIX.pm": "",
+        "/app/a.pl": "use POSIX;",
+    }
+    for seeds in (("/usr/lib/libperl.so.5.36", "/app/a.pl"), ("/app/a.pl", "/usr/lib/libperl.so.5.36")):
+        found = loaded(tmp_path, tree, *seeds)
+        assert found == {"/usr/lib/x/perl-base/POSIX.pm", "/usr/lib/x/perl/5.36/POSIX.pm"}

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator
-
-from slimmer.closure.model import View
-from slimmer.root.model import FileType
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BASE = "perl-base"
 ROLES = ("sitearchexp", "sitelibexp", "vendorarchexp", "vendorlibexp", BASE, "archlibexp", "privlibexp")
@@ -22,31 +19,29 @@ CONFIGS = ("Config.pm", "Config_heavy.pl")
 
 
 class SearchPath:
-    """Directories as named. Two perls of one root have a path each, which say nothing of one another."""
+    """Directories as named. Each perl has its own: Debian's libperl, which other programs embed, knows no perl-base."""
 
     def __init__(self) -> None:
         self.directories: list[str] = []
-        self._place: dict[str, tuple[str, int]] = {}  # directory → whose it is (its archlib), place in the order
+        # Of each perl: its directories of known roles in the order of searching, and the others
+        self._perls: dict[tuple[tuple[str, ...], frozenset[str]], None] = {}
 
-    def add(self, fresh: Iterable[str], text_at: Callable[[str], str], view: View) -> None:
-        """Directories that a binary holds, and those that the configuration beside them names."""
-        fresh = [*fresh]
-        for directory in fresh:
-            found = dict(CONFIG.findall("\n".join(text_at(f"{directory}/{name}") for name in CONFIGS)))
-            owner = found.get("archlibexp", "")
-            if owner:
-                found[BASE] = f"{posixpath.dirname(posixpath.dirname(owner))}/{BASE}"
-            for place, role in enumerate(ROLES if owner else ()):
-                named = found.get(role, "")
-                there = view.root.find(named) if named else None
-                if there is None or there.type is not FileType.DIRECTORY:
-                    continue
-                known = self._place.setdefault(named, (owner, place))
-                if known[0] != owner:
-                    self._place[named] = ("", 0)  # of two perls: in no order
-                fresh.append(named) if named not in fresh else None
-        self.directories = [*dict.fromkeys((*self.directories, *fresh))]
-        self.directories.sort(key=lambda each: self._place.get(each, ("", len(ROLES)))[1])
+    def add(self, found: Sequence[str], text_at: Callable[[str], str]) -> bool:
+        """The directories that a binary holds; whether that is anything new."""
+        roles = [dict(CONFIG.findall("\n".join(text_at(f"{each}/{name}") for name in CONFIGS))) for each in found]
+        owners = {each["archlibexp"] for each in roles if "archlibexp" in each}
+        order: list[str] = []
+        if len(owners) == 1:
+            owner = owners.pop()
+            named = {role: place for each in roles for role, place in each.items()}
+            named[BASE] = f"{posixpath.dirname(posixpath.dirname(owner))}/{BASE}"
+            order = [place for role in ROLES if (place := named.get(role, "")) in found]
+        perl = (tuple(dict.fromkeys(order)), frozenset(found) - {*order})
+        fresh = bool(found) and perl not in self._perls
+        if fresh:
+            self._perls[perl] = None
+            self.directories = [*dict.fromkeys((*self.directories, *found))]
+        return fresh
 
     def __bool__(self) -> bool:
         return bool(self.directories)
@@ -54,13 +49,12 @@ class SearchPath:
     def __iter__(self) -> Iterator[str]:
         return iter(self.directories)
 
-    def first(self, places: Iterable[tuple[str, bool]]) -> Iterator[str]:
+    def first(self, places: Iterable[tuple[str, bool]]) -> list[str]:
         """Of directories, each with whether it holds something, those whose copy can be found: the first of each perl,
         and all whose order is not known.
         """
-        done: set[str] = set()
-        for directory, there in places:
-            owner = self._place.get(directory, ("", 0))[0]
-            if there and owner not in done:
-                done |= {owner} - {""}
-                yield directory
+        there = [directory for directory, holds in places if holds]
+        found: set[str] = set()
+        for order, others in self._perls:
+            found |= others | {*[each for each in order if each in there][:1]}
+        return [each for each in there if each in found]

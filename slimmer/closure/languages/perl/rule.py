@@ -89,11 +89,9 @@ class PerlRule(LanguageRule):
             yield from self._module(mention.text, reason, self._local)
 
     def _interpreter(self, entry: Entry) -> Iterator[Need]:
-        fresh = [path for path in compiled_paths(entry, self._view, "perl") if path not in self._path.directories]
-        if not fresh:
-            return
         first = not self._path
-        self._path.add(fresh, self.text_at, self._view)
+        if not self._path.add(compiled_paths(entry, self._view, "perl"), self.text_at):
+            return
         self._canonical = [self._view.root.resolve(path).path for path in self._path]
         if first:
             reason = Reason(self.name, "loaded by perl itself when it is first needed", entry.path)
@@ -183,7 +181,7 @@ class PerlRule(LanguageRule):
     def _first(self, relative: str) -> Iterator[str]:
         """The directories of @INC whose copy of a file can be loaded: a second one is never found."""
         root = self._view.root
-        return self._path.first((each, root.find(f"{each}/{relative}") is not None) for each in self._path)
+        yield from self._path.first((each, root.find(f"{each}/{relative}") is not None) for each in self._path)
 
     def _file(self, mention: Literal, path: str, local: Iterable[str]) -> Iterator[Need]:
         bases = (*local, *self._first(mention.text), posixpath.dirname(path), self._view.application.workdir)

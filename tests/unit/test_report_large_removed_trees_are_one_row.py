@@ -230,6 +230,9 @@ def test_views_tell_a_path_in_a_tree_by_the_row_of_the_tree(tmp_path: Path, root
     assert why(output, "/home/carl").removed is None
     told_by = CliRunner().invoke(command, [str(output.directory), "/home/bob/web/index.js"]).stdout
     assert "below it, of web 1 (npm)" in told_by
+    value = CliRunner().invoke(command, ["--json", str(output.directory), "/home/bob/web/index.js"]).stdout
+    jsonschema.validate(json.loads(value), json.loads(SCHEMA.with_name("why.schema.json").read_text()))
+    assert json.loads(value)["row"]["tree"]["packages"][0]["name"] == "web"
     assert _sides(output, {"/home/bob/web/index.js", "/srv/kept/here"}) == (
         {"/srv/kept/here"},
         {"/home/bob/web/index.js"},

@@ -208,6 +208,31 @@ def test_what_debian_packages_depend_on_or_recommend_stays(tmp_path: Path) -> No
         assert (f"{site}/heavy/__init__.py" in found.paths) == kept
 
 
+@pytest.mark.parametrize("section", ["", "[charts]"])
+def test_what_debian_depends_on_and_the_author_gives_an_extra_for_is_optional(tmp_path: Path, section: str) -> None:
+    """Debian's fonttools depends on scipy, which brings numpy; for its author that is for one of its tools."""
+    site = "/usr/lib/python3/dist-packages"
+
+    def deb(name: str, text: str, depends: str, requires: str = "") -> Deb:
+        info = f"{site}/{name}-1.egg-info"
+        files: dict[str, str | bytes | None] = {f"{site}/{name}/__init__.py": text, f"{info}/requires.txt": requires}
+        files[f"{info}/PKG-INFO"] = f"Metadata-Version: 1\nName: {name}\nVersion: 1\n"
+        return Deb(files, {"Depends": depends})
+
+    late = "def late():\n    import heavy, numbers2\n"
+    packages = {
+        "python3-frame": deb("frame", late, "python3-heavy", f"{section}\nheavy\n"),
+        "python3-heavy": deb("heavy", HEAVY, "python3-numbers2", "numbers2\n"),
+        "python3-numbers2": deb("numbers2", HEAVY, ""),
+    }
+    debian(tmp_path, packages)
+    found = grown(
+        tmp_path, {"/app/main.py": "import other\n"}, "/usr/bin/python3.11", f"{site}/frame/__init__.py"
+    ).paths
+    kept = {name for name in ("heavy", "numbers2") if f"{site}/{name}/__init__.py" in found}
+    assert kept == (set() if section else {"heavy", "numbers2"})
+
+
 DESKTOP: dict[str, str | bytes | None] = {
     "/app/main.py": "import picture\n",
     **wheel("picture", {"picture/__init__.py": "", "picture/window.py": "import tkinter\n"}),

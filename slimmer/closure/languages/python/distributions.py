@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slimmer.closure.binaries.cost import DependencyCost
@@ -267,14 +267,14 @@ class DistributionUnits:
         """The distribution's packages that hold a path; none for what pip installed."""
         return frozenset(each for each in self._view.packages.owners(path) if each.type in SYSTEM)
 
-    def required(self, packages: frozenset[Package]) -> frozenset[str]:
-        """Names of system packages and of all that they depend on, over any number of steps."""
+    def required(self, packages: frozenset[Package], beyond: Collection[str] = ()) -> frozenset[str]:
+        """Names of system packages and of all that they depend on, in any number of steps, those `beyond` aside."""
         known = {each.name: each for each in self._view.packages.system_packages()} if packages else {}
         names: set[str] = set()
         pending = [each.name for each in packages]
         while pending:
             name = pending.pop()
-            if name not in names:
+            if name not in names and name not in beyond:
                 names.add(name)
                 pending += self._view.packages.depends(known[name]) if name in known else ()
         return frozenset(names)

@@ -149,7 +149,9 @@ class OptionalImports:
         """Units that wait though they are in use, or required by what is."""
         chosen = {unit for path in self._named if (unit := self._unit(self._view.root.resolve(path).path))}
         units = self._requirements.of(self._used, self._pythons, whole=chosen)
-        names = self._units.required(self._system(self._used)) | self._recommended(chosen)
+        # Debian's packages depend on what an author gives an extra for: fonttools on scipy and sympy.
+        beyond = {each.name for each in self._system(self._requirements.for_extras(self._used) - units)}
+        names = self._units.required(self._system(self._used), beyond) | self._recommended(chosen)
         return [
             unit
             for unit in sorted(self._held)

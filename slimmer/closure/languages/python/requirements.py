@@ -92,6 +92,16 @@ class Requirements:
                     pending += [(other, each.extras) for other in self._by_name.get(each.name, ())]
         return set(asked)
 
+    def for_extras(self, places: Iterable[str]) -> set[str]:
+        """What these name for their extras alone: by their author's word they can do without it."""
+        found: set[str] = set()
+        for place in places:
+            lines = self._required_by(place)
+            always = {each.name for each in lines if not each.only_for}
+            for name in {each.name for each in lines} - always:
+                found.update(self._by_name.get(name, ()))
+        return found
+
     def _learn(self, site: str) -> None:
         if site not in self._sites:
             self._sites.add(site)

@@ -17,7 +17,8 @@ os.environ.pop("CI", None)
 HERE = Path(__file__).parent
 # Modules that look at all that runs on the machine, use up what all share, or are about moments.
 ALONE = tuple(
-    f"test_{each}_" for each in ("recorder", "sandbox", "signals", "somebody", "bad_input", "few_descriptors")
+    f"test_{each}_"
+    for each in ("recorder", "sandbox", "signals", "somebody", "bad_input", "a_run_in_place", "few_descriptors")
 )
 
 

@@ -82,6 +82,9 @@ class _Drive:
         code: int | None = None
         stopped = False
         listens: tuple[tuple[str, int], ...] = ()
+        if self._endable and not self._run.exercised and not self._run.ready:
+            # Before it starts: its first words may be seen before this process hears that it has started.
+            self._observer.interrupt.release(self)
         try:
             refuse_taken_port(app)
             app.start()

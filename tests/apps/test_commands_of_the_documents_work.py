@@ -52,7 +52,7 @@ def _sh(place: Path, script: str, **more: str) -> subprocess.CompletedProcess[st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
 
 

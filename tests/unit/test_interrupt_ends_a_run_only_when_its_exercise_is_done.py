@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
 from slimmer.cli.options import check_mode
 from slimmer.errors import UsageProblem
-from slimmer.exercise.observer import ContinueOn, Interrupt
+from slimmer.exercise.drive import drive
+from slimmer.exercise.model import RunOutcome
+from slimmer.exercise.observer import ContinueOn, Interrupt, Observer
 from slimmer.pipeline.outputs import CheckMode
+from slimmer.recipe import Probe, Run
+from tracer.errors import TracerError
+from tracer.session import Command, Session
 
 
 @pytest.fixture
@@ -50,6 +56,29 @@ def test_a_run_whose_exercise_is_done_it_ends_and_the_second_aborts(interrupt: I
     assert interrupt.asked
     with pytest.raises(KeyboardInterrupt):
         press()
+
+
+class Unstartable:
+    """A session in which somebody presses Ctrl-C while a command starts, and which then cannot start it."""
+
+    def spawn(self, command: Command, stdout: int, stderr: int) -> None:
+        press()
+        raise TracerError("cannot be executed")
+
+
+def test_while_a_run_starts_it_ends_what_has_no_exercise_and_aborts_what_has_one(interrupt: Interrupt) -> None:
+    def start(**more: Any) -> RunOutcome:
+        session = cast(Session, Unstartable())
+        observer = Observer(interrupt=interrupt)
+        return drive(session, Run(command=("true",), **more), Command(("true",), {}), observer, shared=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        start(probes=(Probe("http://127.0.0.1/"),))
+    with pytest.raises(KeyboardInterrupt):
+        start(ready="80")
+    outcome = start()
+    assert outcome.interrupted
+    assert outcome.failure is not None
 
 
 def test_after_the_run_it_aborts_again(interrupt: Interrupt) -> None:

@@ -78,7 +78,10 @@ def plant(root: Path, files: int, packages: int, loose: int) -> None:
 
 
 class Memory:
-    """The largest sum of the resident sets of a process and all below it, seen every 50 ms."""
+    """The largest sum of what all processes below this one have in memory, seen every 50 ms.
+
+    Pages that several of them share are told to each in part (proc(5), Pss): most are forks of one another.
+    """
 
     def __init__(self) -> None:
         self.peak = 0  # bytes
@@ -116,9 +119,10 @@ def _below(process: int) -> Iterator[int]:
 
 def _resident(process: int) -> int:
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
         return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def measured(root: str, out: str, cache: str) -> tuple[Cost, int]:

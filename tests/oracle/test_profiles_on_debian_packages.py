@@ -43,6 +43,7 @@ PACKAGES = [
     "postgresql-client-15", "postgresql-client-common", "proj-data", "python3.11-minimal", "redis-server",
     "redis-tools", "rsync", "ruby3.1", "s6", "sqlite3", "tcl8.6", "tesseract-ocr", "tesseract-ocr-eng", "tzdata",
     "unixodbc-common", "wget", "docbook-xml", "docbook-xsl", "xsltproc",
+    "texlive-base", "texlive-binaries", "texlive-latex-base",
 ]
 # fmt: on
 LIB = "/usr/lib/x86_64-linux-gnu"
@@ -272,6 +273,16 @@ CASES = {
     "tesseract": Case(
         executed=("/usr/bin/tesseract",),
         kept=("/usr/share/tesseract-ocr/5/tessdata/eng.traineddata",),
+    ),
+    "texlive": Case(
+        executed=("/usr/bin/pdftex",),
+        kept=(
+            "/usr/share/texlive/texmf-dist/tex/latex/base/letter.cls",
+            "/usr/share/texlive/texmf-dist/fonts/type1/public/amsfonts/cm/cmr10.pfb",
+            "/usr/share/texlive/texmf-dist/fonts/tfm/public/cm/cmr10.tfm",
+            "/usr/bin/mktexpk",
+        ),
+        left=("/usr/share/texlive/texmf-dist/fonts/afm/public/amsfonts/cm/cmr10.afm",),
     ),
     "tls": Case(
         read=(f"{LIB}/libssl.so.3", f"{LIB}/libcrypto.so.3"),

@@ -43,6 +43,14 @@ def readable_directory() -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def open_to_others(*places: Path) -> None:
+    """Let other users enter these, and pytest's own directories above them."""
+    top = Path(tempfile.gettempdir())
+    for each in {above for place in places for above in (place, *place.parents)}:
+        if each != top and each.is_relative_to(top):
+            each.chmod(0o755)
+
+
 def small_root(place: Path) -> Path:
     """The programs above, and what they load, out of a Debian root: about 10 MB. Its owner is who runs this."""
     subprocess.run(["cp", "-a", "--reflink=auto", _model(), place], check=True)

@@ -20,6 +20,7 @@ from slimmer.image.layout import build_image
 from slimmer.image.unpack import Feature, write_rootfs
 from slimmer.root.directory import DirectoryRoot
 from tests import daemons, fidelity
+from tests.running import open_to_others
 from tests.support import needs_root, requires
 
 
@@ -123,8 +124,7 @@ print(json.dumps([paths, layer.digest, sorted({each.feature for each in unset}),
 
 @needs_root
 def test_an_ordinary_user_gets_the_same_layer_and_is_told_what_the_tree_lacks(packed: Packed, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2], packed.fat.parent, packed.fat.parent.parent):
-        parent.chmod(0o755)
+    open_to_others(tmp_path, packed.fat.parent)
     mine = tmp_path / "nobody"
     mine.mkdir()
     os.chown(mine, 65534, 65534)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-PROGRAM = re.compile(
-    r"/(?:node(?:js)?(?:[-.]?\d+)*|bun|deno|electron\d*|nw|qjs|gjs|cjs|d8|jsc|phantomjs|mongosh|couchjs|njs)$"
+INTERPRETER = re.compile(
+    r"/(?:node(?:js)?[-.\d]*|bun|deno|electron\d*|nw|qjs|gjs|cjs|d8|jsc|phantomjs|mongosh|couchjs|njs)$"
 )
 # Engines that a program embeds, and the state from which V8 starts in what was packed under a name of its own.
 ENGINE = re.compile(
@@ -16,4 +16,4 @@ ENGINE = re.compile(
 
 def is_interpreter(path: str) -> bool:
     """Whether a file of this path is a JavaScript engine or holds one."""
-    return PROGRAM.search(path) is not None or ENGINE.search(path) is not None
+    return INTERPRETER.search(path) is not None or ENGINE.search(path) is not None

@@ -18,7 +18,7 @@ from slimmer.root.image import ImageRoot
 from slimmer.root.model import Root
 
 SETTLED = 1.0  # seconds; no filesystem that keeps owners and modes counts coarser
-MOST = 200_000  # entries; who has more waits for the walk longer than for what it would spare
+MOST = 500_000  # entries; the walk of more takes longer than many a whole first run
 TOLD = 50_000  # entries; of more than these no table is made
 
 

@@ -31,7 +31,7 @@ SHELL = frozenset({"shell", "pipe"})
 FORMAT = re.compile(r"~(?:`.t|[\d*]{0,4}[a-zA-Z|+])")
 VARIABLE = re.compile(r"[A-Z_]\w*")
 LIBRARY = re.compile(r"\b(library|foreign)\(\s{0,9}([\w/]{1,100})\s{0,9}\)")
-REMARK = re.compile(r"%[^\n]*+|/\*.*?\*/", re.S)
+REMARK = re.compile(r"%[^\n]*+|/\*.*?(?:\*/|\Z)", re.S)  # one without an end goes to the end of the text
 
 
 def loaded(source: Source) -> Iterator[tuple[str, str, int]]:

@@ -108,19 +108,23 @@ DATED = re.compile(
     rb"(?: [A-Z]{3,4})? (?P<of>\d{4})\b"
 )
 ZONE = 900  # seconds: times of two zones are multiples of it apart (the IANA database, for dates of our days)
+EARLIER = 3600  # seconds; the fat root's run, which reads files, may end after the slim tree was unpacked
 
 
 def of_other_files(fat: bytes, slim: bytes) -> bool:
     """Whether nothing but dates differ, as those of files do that were unpacked anew.
 
     No archive keeps when a file was read, changed its owner or was born, and a layer's times are whole seconds (stat,
-    exiftool, the head of a diff). Where dates are apart as time zones are, the zone is missing.
+    exiftool, the head of a diff). Where dates are apart as time zones are, the zone is missing. A date long before the
+    fat root's, as the epoch, is no file's that was unpacked anew, but what is said where one is missing.
     """
     if DATED.sub(b"", fat) != DATED.sub(b"", slim):
         return False
     pairs = list(zip(map(_seconds, DATED.finditer(fat)), map(_seconds, DATED.finditer(slim)), strict=True))
     return all(
-        one == two or (isinstance(one, int) and isinstance(two, int) and (one - two) % ZONE != 0) for one, two in pairs
+        one == two
+        or (isinstance(one, int) and isinstance(two, int) and one - two < EARLIER and (one - two) % ZONE != 0)
+        for one, two in pairs
     )
 
 

@@ -30,7 +30,7 @@ def reset(recipe: Recipe, observer: Observer) -> None:
     Raises SlimmerError when one fails, or when a port stays shut: nothing would be proved.
     """
     joins = recipe.sandbox.joins
-    before = _up(joins) if joins else frozenset()
+    before = _up(joins, observer) if joins else frozenset()
     for argv in recipe.sandbox.reset:
         line = shlex.join(argv)
         observer.stage(f"resetting: {line}")
@@ -38,7 +38,7 @@ def reset(recipe: Recipe, observer: Observer) -> None:
     if before and recipe.sandbox.reset:
         _listen_again(joins, before)
     elif joins:
-        _up(joins)
+        _up(joins, observer)
 
 
 def _run(argv: tuple[str, ...], line: str) -> None:
@@ -56,11 +56,12 @@ def _run(argv: tuple[str, ...], line: str) -> None:
             raise SlimmerError(f"--reset {line} {problem}", last_lines(said.read()) or "it printed nothing")
 
 
-def _up(joins: str) -> frozenset[int]:
+def _up(joins: str, observer: Observer) -> frozenset[int]:
     """The ports, awaited while what was started just now has none: an engine says "started" long before.
 
     None while it does not run: the commands may be what starts it.
     """
+    told = False
     while True:
         try:
             pid = process_of(joins)
@@ -68,6 +69,9 @@ def _up(joins: str) -> frozenset[int]:
             return frozenset()
         if (ports := listeners(pid)) or age(pid) > YOUNG:
             return ports
+        if not told:
+            observer.stage(f"waiting until something listens in {joins}, which was started just now")
+            told = True
         time.sleep(PAUSE)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from slimmer.closure.worklist import grow
 from slimmer.facts.remember import keep, reader_called, recall, using
 from slimmer.facts.store import FactStore
 from slimmer.pipeline import known as knowing
@@ -20,13 +19,13 @@ from slimmer.pipeline import output, plan
 from slimmer.pipeline.outputs import CheckMode, Outputs
 from slimmer.pipeline.trace import build
 from slimmer.recipe import Recipe, Run, Source
-from slimmer.report.write import write_removed
 from slimmer.root import state as states
 from slimmer.root.directory import DirectoryRoot
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.model import Entry, FileType, Root
 from slimmer.root.noting import LARGEST, Measured, NotingRoot, holds, total
 from slimmer.root.state import changed, seen
+from tests.counted import calls_of
 from tests.support import plant
 from tracer.recording import Access, Kind, Recording
 
@@ -62,20 +61,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def grown(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often a closure was grown since it was asked last."""
-    count = 0
-
-    def counted(*args: object, **kwargs: object) -> object:
-        nonlocal count
-        count += 1
-        return grow(*args, **kwargs)  # type: ignore[arg-type]
-
-    def asked() -> int:
-        nonlocal count
-        was, count = count, 0
-        return was
-
-    monkeypatch.setattr(plan, "grow", counted)
-    return asked
+    return calls_of(plan, "grow", monkeypatch)
 
 
 def built(work: Path) -> dict[str, bytes]:
@@ -165,20 +151,7 @@ PACKAGES: dict[str, str | bytes | None] = {
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often the rows of removed paths were written since it was asked last."""
-    count = 0
-
-    def counted(*args: object) -> int:
-        nonlocal count
-        count += 1
-        return write_removed(*args)  # type: ignore[arg-type]
-
-    def asked() -> int:
-        nonlocal count
-        was, count = count, 0
-        return was
-
-    monkeypatch.setattr(output, "write_removed", counted)
-    return asked
+    return calls_of(output, "write_removed", monkeypatch)
 
 
 def test_what_is_removed_is_listed_anew_only_when_it_may_be_another_list(

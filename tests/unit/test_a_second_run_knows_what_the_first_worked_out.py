@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from slimmer.closure.model import Application
-from slimmer.closure.worklist import grow
 from slimmer.facts.remember import usual
 from slimmer.pipeline import plan
 from slimmer.pipeline.known import Known, known
@@ -22,6 +21,7 @@ from slimmer.root.directory import DirectoryRoot
 from slimmer.root.fingerprint import fingerprint
 from slimmer.root.live import LiveRoot
 from slimmer.root.state import state
+from tests.counted import calls_of
 from tests.support import plant
 from tracer.recording import Access, Kind, Recording
 
@@ -50,20 +50,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def grown(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often a closure was grown since it was asked last."""
-    count = 0
-
-    def counted(*args: object, **kwargs: object) -> object:
-        nonlocal count
-        count += 1
-        return grow(*args, **kwargs)  # type: ignore[arg-type]
-
-    def asked() -> int:
-        nonlocal count
-        was, count = count, 0
-        return was
-
-    monkeypatch.setattr(plan, "grow", counted)
-    return asked
+    return calls_of(plan, "grow", monkeypatch)
 
 
 def built(work: Path, recipe: Recipe | None = None, *, reads: tuple[str, ...] = ("run",)) -> dict[str, bytes]:

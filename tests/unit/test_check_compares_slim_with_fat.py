@@ -157,6 +157,8 @@ def test_a_table_of_measurements_may_have_other_rows_but_no_other_words() -> Non
         ("now 2026-11-29 21:28:19.5", "now 2026-11-29 15:43:19.7", False),  # Nepal's
         ("a 2026-11-29 20:54:54 b 2026-11-29 20:54:54", "a 2026-11-29 20:54:51 b", False),
         ("at 2026-99-29 20:54:54", "at 2026-98-29 20:54:54", False),  # no date
+        ("built 2026-11-29 20:54:54", "built 1970-01-01 00:00:00", False),  # by a file that is missing
+        ("built 2026-11-29 20:54:54", "built 2024-02-03 04:05:06", False),
     ],
 )
 def test_dates_of_files_are_those_of_other_files_in_the_slim_image(fat: str, slim: str, same: bool) -> None:

@@ -99,8 +99,10 @@ def test_what_was_started_just_now_is_awaited_until_it_listens(
         reset(recipe, Observer())
         assert not listeners(own.pid)
         monkeypatch.setattr(resets, "YOUNG", 30.0)
-        reset(recipe, Observer())
+        stages: list[str] = []
+        reset(recipe, Observer(stage=stages.append))
         assert listeners(own.pid) == {80}
+        assert sum("waiting until something listens" in each for each in stages) == 1
     finally:
         own.kill()
         own.wait()

@@ -59,14 +59,6 @@ class _Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class _RemovedSums:
-    sums: RemovedSums
-    rows: int
-    unsearched: int
-    unreadable: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Removed:
     """What does not stay, of the same kept paths: the text of removed.json, and what else the report says of it."""
 
@@ -189,16 +181,16 @@ class Known:
                 return None
             self._wait_removed(parts, text, sums, notes)
         with contextlib.suppress(plain.Unfit, ValueError):
-            found = plain.load(_RemovedSums, sums)
-            return Removed(text.decode("ascii"), found.sums, found.rows, found.unsearched, found.unreadable)
+            found: Removed = plain.load(Removed, sums)
+            return replace(found, text=text.decode("ascii"))
         return None
 
     def keep_removed(self, told: str, kept: Sequence[str], removed: Removed) -> None:
         """For the next one, as `keep_closure`."""
         if self._state.digest and isinstance(self._packages, NotingRoot):
-            sums = _RemovedSums(removed.sums, removed.rows, removed.unsearched, removed.unreadable)
+            sums = plain.dump(replace(removed, text=""))  # the text is kept as it is, beside them
             parts = self._removed_of(told, kept)
-            self._wait_removed(parts, removed.text.encode("ascii"), plain.dump(sums), self._packages.notes())
+            self._wait_removed(parts, removed.text.encode("ascii"), sums, self._packages.notes())
 
     def _wait_removed(self, parts: tuple[bytes, ...], text: bytes, sums: bytes, notes: bytes) -> None:
         self._waiting[_REMOVED, parts] = text
